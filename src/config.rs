@@ -1,0 +1,730 @@
+//! Every option: its name, type, default, range and reason, in one table; and [`Builder`], which sets them.
+//!
+//! Each bound of each wait in this library stands here. The names are the same in Rust, in Java, in
+//! Python and as `pinlink.*` properties; `tests/parity/options.toml` is the table that all of them are
+//! held against. Values cross languages as text and are parsed here, once. No I/O, no clock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use ipnet::IpNet;
+
+use crate::error::{Error, Phase, Reason, Result};
+use crate::message::{Origin, canonical_host};
+use crate::pin_set::PinSet;
+
+/// The prefix of options in `Properties`, Spark configuration (`spark.pinlink.*`) and the like.
+pub const PROPERTY_PREFIX: &str = "pinlink.";
+
+/// One row of the table of options.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct OptionSpec {
+    /// The name everywhere.
+    pub name: &'static str,
+    /// `count`, `duration`, `size`, `flag`, `text`, `path`, `choice`, or a `list of …`.
+    pub kind: &'static str,
+    /// The default as text; empty means unset.
+    pub default: &'static str,
+    /// The least value, as text; empty where there is no order.
+    pub min: &'static str,
+    /// The greatest value, as text.
+    pub max: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+/// A type that an option can have.
+trait Value: Sized {
+    const KIND: &'static str;
+
+    fn read(text: &str) -> Result<Self, String>;
+
+    /// Whether it lies in a range; types without an order have none.
+    fn within(&self, _min: &str, _max: &str) -> bool {
+        true
+    }
+}
+
+/// What a setter of [`Builder`] takes for an option of type `T`.
+#[doc(hidden)]
+pub trait IntoValue<T> {
+    /// Converts, or says what is wrong.
+    fn into_value(self) -> Result<T, String>;
+}
+
+macro_rules! options {
+    ($($name:ident: $type:ty = $default:literal, $min:literal ..= $max:literal, $doc:literal, $reason:literal;)+) => {
+        /// The table of options, in the order of the README.
+        pub const OPTIONS: &[OptionSpec] = &[$(OptionSpec {
+            name: stringify!($name),
+            kind: <$type as Value>::KIND,
+            default: $default,
+            min: $min,
+            max: $max,
+            doc: $doc,
+            reason: $reason,
+        },)+];
+
+        /// All options, typed and within their ranges.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Config {
+            $(pub(crate) $name: $type,)+
+            /// A pin set handed over in memory; `pin_set` is the file.
+            pub(crate) imported: Option<PinSet>,
+        }
+
+        impl Default for Config {
+            fn default() -> Config {
+                Config {
+                    $($name: <$type as Value>::read($default).expect("a default of the table is well-formed"),)+
+                    imported: None,
+                }
+            }
+        }
+
+        impl Config {
+            /// Sets one option from text.
+            fn set(&mut self, name: &str, text: &str) -> Result<()> {
+                match name {
+                    $(stringify!($name) => {
+                        let value = <$type as Value>::read(text).map_err(|detail| invalid(name, &detail))?;
+                        self.$name = ranged(name, value, $min, $max)?;
+                    })+
+                    _ => return Err(unknown(name)),
+                }
+                Ok(())
+            }
+        }
+
+        impl Builder {
+            $(
+                #[doc = $doc]
+                #[doc = ""]
+                #[doc = concat!("Default `", $default, "`, range `", $min, "` to `", $max, "` (empty: unset, no range). ", $reason)]
+                #[must_use]
+                pub fn $name(mut self, value: impl IntoValue<$type>) -> Builder {
+                    let value = value
+                        .into_value()
+                        .map_err(|detail| invalid(stringify!($name), &detail))
+                        .and_then(|value| ranged(stringify!($name), value, $min, $max));
+                    match value {
+                        Ok(value) => self.config.$name = value,
+                        Err(error) => self.invalid = self.invalid.or(Some(error)),
+                    }
+                    self
+                }
+            )+
+        }
+    };
+}
+
+options! {
+    hosts: Origins = "", "" ..= "",
+        "The declared origins: `https://host[:port]`, `http://…`, `tcp://host:port`, a bare host for HTTPS, or a wildcard `https://*.suffix`. Only these are reachable.",
+        "An egress allow-list, and the list of names to resolve at init.";
+    pins: Pins = "", "" ..= "",
+        "Addresses fixed by hand, `host=address|address`; they win over every other source and are never looked up.",
+        "A target whose address is known needs no DNS at all.";
+    pin_set: OptionalPath = "", "" ..= "",
+        "The file of a pin set, written by `pinlink resolve` or by another client.",
+        "Ten thousand workers start without one query.";
+    hosts_file: OptionalPath = "", "" ..= "",
+        "A file in the form of /etc/hosts whose names are pinned as in a pin set.",
+        "Clusters (HDFS, HBase) often come with one.";
+    nameservers: NameServers = "", "" ..= "",
+        "Name servers as `address[:port]`, asked in this order.",
+        "Unset: those of /etc/resolv.conf. Public resolvers are never asked, they are out of reach in a job.";
+    address_family: Family = "ipv4", "" ..= "",
+        "Which addresses to look up: `ipv4`, `ipv6` or `both`.",
+        "MaxCompute's network carries IPv4 only; a second query would double the load on its DNS.";
+    resolve_timeout: Duration = "30s", "10ms" ..= "10m",
+        "How long the whole of init may take to resolve every declared host.",
+        "A name server that drops queries above 20 a second needs 10 s for 200 workers.";
+    resolve_attempt_timeout: Duration = "2s", "10ms" ..= "1m",
+        "How long one query waits for its answer before the next server or try.",
+        "Slow forwarders take over a second; a lost packet never comes.";
+    resolve_jitter: Duration = "0ms", "0ms" ..= "1m",
+        "Init waits a random part of this before its first query.",
+        "One process needs none; a job of a thousand workers sets some seconds.";
+    resolve_concurrency: usize = "8", "1" ..= "64",
+        "How many names are looked up at once.",
+        "Enough to hide latency, too few to be taken for a flood.";
+    sideline: Duration = "30s", "100ms" ..= "10m",
+        "How long an address that failed is tried after all others.",
+        "Long enough to spare each call the wait, short enough to notice a repair.";
+    allow_addresses: Networks = "", "" ..= "",
+        "Networks (CIDR) that may be dialled although they lie in a refused range: loopback, link-local, metadata (100.100.100.200 too), unspecified, multicast.",
+        "A name that resolves there is an attack or a mistake, unless it is meant.";
+    connect_to: ConnectTo = "", "" ..= "",
+        "Dial another host for an origin, `host:port:host:port` as curl has it; SNI, `Host` and the certificate check keep the first name.",
+        "Reaches a target through an nginx or a load balancer of the VPC.";
+    sni: NameMap = "", "" ..= "",
+        "Another TLS server name for a host, `host=name`; it is sent as SNI and the certificate is checked for it.",
+        "For targets whose certificate has another name than their URL.";
+    host_header: NameMap = "", "" ..= "",
+        "Another `Host` header for a host, `host=value`.",
+        "For gateways that route by it.";
+    ca_file: OptionalPath = "", "" ..= "",
+        "A PEM file of CA certificates to trust beside the bundled web roots.",
+        "Private services have private CAs.";
+    web_roots: bool = "true", "" ..= "",
+        "Whether to trust the bundled web roots (Mozilla's list).",
+        "A job's machine may have none of its own.";
+    system_roots: bool = "false", "" ..= "",
+        "Whether to trust the machine's own roots too.",
+        "They differ from worker to worker.";
+    danger_accept_any_certificate: bool = "false", "" ..= "",
+        "Turns certificate verification off. Every client built with it warns.",
+        "Never right in production.";
+    max_connections: usize = "32", "1" ..= "10000",
+        "The cap on live connections of this client, all origins together.",
+        "The platform's proxy has little forwarding capacity; its documentation asks for few connections.";
+    max_connections_per_origin: usize = "8", "1" ..= "10000",
+        "The cap on live connections to one origin.",
+        "Eight keep two cores busy; more only queue in the proxy.";
+    job_connections: OptionalCount = "", "1" ..= "1000000",
+        "The cap of the whole job: each of `workers` takes its share, at least one connection.",
+        "Thousands of processes that can't talk to each other share one proxy.";
+    workers: usize = "1", "1" ..= "1000000",
+        "How many processes the job has.",
+        "Divides `job_connections`.";
+    max_waiting: usize = "1024", "0" ..= "100000",
+        "How many callers may wait for a connection to one origin; one more fails at once.",
+        "Nothing queues without end.";
+    prewarm: usize = "0", "0" ..= "1000",
+        "How many connections to each declared origin are made at init.",
+        "Connections are made when they are needed.";
+    timeout: Duration = "30s", "1ms" ..= "1h",
+        "The total deadline of a call: queue, dial, send, answer and retries.",
+        "A UDF's batch must end within odps.function.timeout, by default 600 s for 1024 rows.";
+    connect_timeout: Duration = "5s", "1ms" ..= "5m",
+        "How long dialling may take, over all addresses.",
+        "Two lost SYNs (1 s, 3 s) are survived.";
+    handshake_timeout: Duration = "5s", "1ms" ..= "5m",
+        "How long a TLS handshake may take.",
+        "Two round trips and a slow signature are far below it.";
+    acquire_timeout: Duration = "10s", "1ms" ..= "1h",
+        "How long a call waits for a connection.",
+        "Longer means the cap is too low for the load.";
+    stall_timeout: Duration = "15s", "1ms" ..= "1h",
+        "A call ends when no byte moved for this long.",
+        "A dead peer sends nothing; a slow one sends something.";
+    race_stagger: Duration = "250ms", "1ms" ..= "10s",
+        "After this long without an answer the next address is dialled as well (RFC 8305 section 5).",
+        "One dead address costs a quarter of a second, once.";
+    keep_alive: Duration = "30s", "1s" ..= "2h",
+        "When TCP keep-alive probes begin on a silent connection.",
+        "Below the idle limit of most proxies and NAT tables (60 s).";
+    max_idle: Duration = "50s", "10ms" ..= "1h",
+        "An idle connection is closed after this long.",
+        "Most proxies drop at 60 s; closing first costs nothing.";
+    max_age: Duration = "10m", "10ms" ..= "24h",
+        "A connection is not reused after this long, less up to a tenth at random.",
+        "Spreads load again when the target scales.";
+    max_attempts: usize = "3", "1" ..= "10",
+        "How often a request that may be repeated is sent at most.",
+        "A third failure in a row is no accident.";
+    retry_budget: usize = "20", "0" ..= "10000",
+        "How many retries each origin may save up; each request adds a fifth of one.",
+        "Retries stay below a fifth of the load, whatever fails.";
+    backoff_base: Duration = "50ms", "1ms" ..= "1m",
+        "The ceiling of the first wait between tries; it doubles, and each wait is drawn from zero up to it.",
+        "Full jitter spreads a thousand workers best.";
+    backoff_max: Duration = "2s", "1ms" ..= "10m",
+        "The greatest ceiling of a wait between tries.",
+        "A call has 30 s.";
+    max_headers: ByteSize = "64KiB", "8KiB" ..= "1MiB",
+        "The greatest header section of an answer.",
+        "Real ones are below 16 KiB.";
+    max_header_count: usize = "100", "1" ..= "1000",
+        "The most header fields of an answer.",
+        "Real ones have below 50.";
+    max_interim: usize = "32", "0" ..= "1000",
+        "The most interim (1xx) answers before the answer.",
+        "A flood of them would cost memory and time without end.";
+    max_body: ByteSize = "64MiB", "0B" ..= "2GiB",
+        "The greatest body of a buffered answer.",
+        "A UDF has 1 GiB in all.";
+    protocol: Protocol = "auto", "" ..= "",
+        "`auto` or `http1`.",
+        "One request at a time per connection is fastest for blocking callers.";
+    user_agent: HeaderText = "pinlink/0.1.0", "" ..= "",
+        "The `User-Agent` header, where a request has none.",
+        "Operators of targets can tell who calls.";
+    summary: Summary = "log", "" ..= "",
+        "Where the one-line summary goes at close: `log` (a tracing event), `stderr` or `off`.",
+        "Authors of UDFs see stderr in Logview, others have a log.";
+}
+
+fn invalid(name: &str, detail: &str) -> Error {
+    Error::new(Reason::ConfigInput, Phase::Configure, format!("option {name}: {detail}"))
+}
+
+fn ranged<T: Value>(name: &str, value: T, min: &str, max: &str) -> Result<T> {
+    if value.within(min, max) {
+        Ok(value)
+    } else {
+        Err(invalid(name, &format!("the value is outside {min} to {max}")))
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let nearest = OPTIONS
+        .iter()
+        .map(|spec| (strsim::osa_distance(spec.name, name), spec.name))
+        .min()
+        .filter(|(distance, nearest)| *distance <= nearest.len().div_ceil(2));
+    let hint = nearest.map(|(_, nearest)| format!("; did you mean {nearest}?")).unwrap_or_default();
+    Error::new(Reason::ConfigOption, Phase::Configure, format!("option {name:?} does not exist{hint}"))
+}
+
+/// Sets options and builds a [`Client`](crate::Client). Mistakes come back from `build`.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    pub(crate) config: Config,
+    pub(crate) invalid: Option<Error>,
+}
+
+impl Clone for Error {
+    fn clone(&self) -> Error {
+        self.duplicate()
+    }
+}
+
+impl Builder {
+    /// Sets one option by its name and text, as bindings, properties and files do. The prefix
+    /// `pinlink.` is allowed.
+    ///
+    /// # Errors
+    /// At `build`: [`Reason::ConfigOption`] with the nearest known name, [`Reason::ConfigInput`] for the value.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: &str) -> Builder {
+        let bare = name.strip_prefix(PROPERTY_PREFIX).unwrap_or(name);
+        if let Err(error) = self.config.set(bare, value) {
+            self.invalid = self.invalid.or(Some(error));
+        }
+        self
+    }
+
+    /// Imports a pin set that is at hand in memory.
+    #[must_use]
+    pub fn import(mut self, pins: PinSet) -> Builder {
+        self.config.imported = Some(match self.config.imported.take() {
+            Some(mut earlier) => {
+                earlier.merge(pins);
+                earlier
+            }
+            None => pins,
+        });
+        self
+    }
+
+    /// The options, or the first mistake.
+    pub(crate) fn finish(self) -> Result<Config> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
+        let config = self.config;
+        let conflict = |detail: &str| Err(Error::new(Reason::ConfigConflict, Phase::Configure, detail.to_owned()));
+        if config.hosts.0.is_empty() {
+            return conflict("hosts is empty: nothing would be reachable");
+        }
+        if config.connect_timeout > config.timeout {
+            return conflict("connect_timeout is greater than timeout");
+        }
+        if config.backoff_base > config.backoff_max {
+            return conflict("backoff_base is greater than backoff_max");
+        }
+        if config.prewarm > config.connections_per_origin() {
+            return conflict("prewarm is greater than the connections one origin may have");
+        }
+        if !config.web_roots && !config.system_roots && config.ca_file.0.is_none() && config.hosts.needs_tls() {
+            return conflict("web_roots and system_roots are off and there is no ca_file: nothing would be trusted");
+        }
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// The cap over all origins: the job's share where one is given.
+    pub(crate) fn connections(&self) -> usize {
+        match self.job_connections.0 {
+            Some(job) => self.max_connections.min((job / self.workers).max(1)),
+            None => self.max_connections,
+        }
+    }
+
+    /// The cap of one origin, never above the cap over all.
+    pub(crate) fn connections_per_origin(&self) -> usize {
+        self.max_connections_per_origin.min(self.connections())
+    }
+}
+
+impl Value for Duration {
+    const KIND: &'static str = "duration";
+
+    fn read(text: &str) -> Result<Duration, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "" => return Err(format!("duration {text:?} needs a unit: ms, s, m or h")),
+            _ => return Err(format!("duration {text:?} has a unit other than ms, s, m and h")),
+        };
+        let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a duration such as 500ms or 10s"))?;
+        Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("duration {text:?} is too long"))
+    }
+
+    fn within(&self, min: &str, max: &str) -> bool {
+        in_range(self, min, max)
+    }
+}
+
+impl Value for usize {
+    const KIND: &'static str = "count";
+
+    fn read(text: &str) -> Result<usize, String> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("{text:?} is not a whole number"));
+        }
+        text.parse().map_err(|_| format!("{text:?} is too great"))
+    }
+
+    fn within(&self, min: &str, max: &str) -> bool {
+        in_range(self, min, max)
+    }
+}
+
+fn in_range<T: Value + PartialOrd>(value: &T, min: &str, max: &str) -> bool {
+    let bound = |text| T::read(text).expect("a bound of the table is well-formed");
+    *value >= bound(min) && *value <= bound(max)
+}
+
+impl Value for bool {
+    const KIND: &'static str = "flag";
+
+    fn read(text: &str) -> Result<bool, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        }
+    }
+}
+
+macro_rules! plain_values {
+    ($($type:ty),+) => {
+        $(impl IntoValue<$type> for $type {
+            fn into_value(self) -> Result<$type, String> {
+                Ok(self)
+            }
+        })+
+    };
+}
+
+plain_values!(Duration, usize, bool, ByteSize, Family, Protocol, Summary);
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub usize);
+
+impl IntoValue<ByteSize> for usize {
+    fn into_value(self) -> Result<ByteSize, String> {
+        Ok(ByteSize(self))
+    }
+}
+
+impl Value for ByteSize {
+    const KIND: &'static str = "size";
+
+    fn read(text: &str) -> Result<ByteSize, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let scale: usize = match unit {
+            "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(format!("size {text:?} needs a unit: B, KiB, MiB or GiB")),
+        };
+        let number = usize::read(number)?;
+        number.checked_mul(scale).map(ByteSize).ok_or_else(|| format!("size {text:?} is too great"))
+    }
+
+    fn within(&self, min: &str, max: &str) -> bool {
+        in_range(self, min, max)
+    }
+}
+
+/// A count that may be unset.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct OptionalCount(pub(crate) Option<usize>);
+
+impl Value for OptionalCount {
+    const KIND: &'static str = "count";
+
+    fn read(text: &str) -> Result<OptionalCount, String> {
+        if text.is_empty() { Ok(OptionalCount(None)) } else { usize::read(text).map(|count| OptionalCount(Some(count))) }
+    }
+
+    fn within(&self, min: &str, max: &str) -> bool {
+        self.0.is_none_or(|count| count.within(min, max))
+    }
+}
+
+impl IntoValue<OptionalCount> for usize {
+    fn into_value(self) -> Result<OptionalCount, String> {
+        Ok(OptionalCount(Some(self)))
+    }
+}
+
+/// A file name that may be unset.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct OptionalPath(pub(crate) Option<PathBuf>);
+
+impl Value for OptionalPath {
+    const KIND: &'static str = "path";
+
+    fn read(text: &str) -> Result<OptionalPath, String> {
+        Ok(OptionalPath((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+impl<P: Into<PathBuf>> IntoValue<OptionalPath> for P {
+    fn into_value(self) -> Result<OptionalPath, String> {
+        Ok(OptionalPath(Some(self.into())))
+    }
+}
+
+/// Text that can stand in a header.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct HeaderText(pub(crate) HeaderValue);
+
+impl Value for HeaderText {
+    const KIND: &'static str = "text";
+
+    fn read(text: &str) -> Result<HeaderText, String> {
+        HeaderValue::from_str(text).map(HeaderText).map_err(|_| "the text holds a control character".to_owned())
+    }
+}
+
+impl IntoValue<HeaderText> for &str {
+    fn into_value(self) -> Result<HeaderText, String> {
+        HeaderText::read(self)
+    }
+}
+
+macro_rules! choices {
+    ($(#[$attr:meta])* $name:ident { $($(#[$variant_attr:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$attr])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_attr])* $variant,)+ }
+
+        impl Value for $name {
+            const KIND: &'static str = "choice";
+
+            fn read(text: &str) -> Result<$name, String> {
+                match text {
+                    $($text => Ok($name::$variant),)+
+                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+choices! {
+    /// Which addresses a name is resolved to.
+    Family {
+        /// A records only.
+        Ipv4 = "ipv4",
+        /// AAAA records only.
+        Ipv6 = "ipv6",
+        /// Both.
+        Both = "both",
+    }
+}
+
+choices! {
+    /// Which version of HTTP is spoken.
+    Protocol {
+        /// What is fastest for the way of calling; today HTTP/1.1.
+        Auto = "auto",
+        /// HTTP/1.1.
+        Http1 = "http1",
+    }
+}
+
+choices! {
+    /// Where the summary at close goes.
+    Summary {
+        /// A tracing event of level INFO.
+        Log = "log",
+        /// One line on standard error.
+        Stderr = "stderr",
+        /// Nowhere.
+        Off = "off",
+    }
+}
+
+/// The items of a list option: separated by commas, blanks around them ignored.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+macro_rules! lists {
+    ($($(#[$attr:meta])* $name:ident($item:ty) $kind:literal by $parse:expr;)+) => {
+        $(
+            $(#[$attr])*
+            #[doc(hidden)]
+            #[derive(Clone, Debug)]
+            pub struct $name(pub(crate) Vec<$item>);
+
+            impl $name {
+                fn collect<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<$name, String> {
+                    let parse: fn(&str) -> Result<$item, String> = $parse;
+                    texts.into_iter().map(|text| parse(text.as_ref())).collect::<Result<Vec<_>, _>>().map($name)
+                }
+            }
+
+            impl Value for $name {
+                const KIND: &'static str = $kind;
+
+                fn read(text: &str) -> Result<$name, String> {
+                    $name::collect(items(text))
+                }
+            }
+
+            impl<I: IntoIterator<Item: AsRef<str>>> IntoValue<$name> for I {
+                fn into_value(self) -> Result<$name, String> {
+                    $name::collect(self)
+                }
+            }
+        )+
+    };
+}
+
+lists! {
+    /// Declared origins.
+    Origins(Origin) "list of origins" by |text| Origin::parse(text).map_err(plain);
+    /// Addresses by host.
+    Pins((Box<str>, Vec<IpAddr>)) "list of host=address|address" by |text| {
+        let (host, addresses) = text.split_once('=').ok_or_else(|| format!("{text:?} is not host=address"))?;
+        let addresses = addresses
+            .split('|')
+            .map(|address| address.trim().parse().map_err(|_| format!("{address:?} is not an IP address")))
+            .collect::<Result<Vec<IpAddr>, _>>()?;
+        Ok((canonical_host(host.trim()).map_err(plain)?, addresses))
+    };
+    /// Name servers.
+    NameServers(SocketAddr) "list of addresses" by |text| {
+        let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+        let server = bare.or_else(|_| text.parse::<SocketAddr>()).map_err(|_| format!("{text:?} is not address[:port]"))?;
+        if server.port() == 0 { Err(format!("{text:?} has port 0")) } else { Ok(server) }
+    };
+    /// Networks.
+    Networks(IpNet) "list of networks" by |text| {
+        let bare = text.parse::<IpAddr>().map(IpNet::from);
+        bare.or_else(|_| text.parse::<IpNet>()).map_err(|_| format!("{text:?} is not a network such as 10.0.0.0/8"))
+    };
+    /// Detours: host, port, and whom to dial instead.
+    ConnectTo((Box<str>, u16, Box<str>, u16)) "list of host:port:host:port" by |text| {
+        let fail = || format!("{text:?} is not host:port:host:port");
+        let mut parts = text.rsplitn(4, ':');
+        let mut next = || parts.next().ok_or_else(fail);
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(fail);
+        let (to_port, to_host, from_port, from_host) = (port(next()?)?, next()?, port(next()?)?, next()?);
+        Ok((canonical_host(from_host).map_err(plain)?, from_port, canonical_host(to_host).map_err(plain)?, to_port))
+    };
+    /// Another name for a host.
+    NameMap((Box<str>, Box<str>)) "list of host=name" by |text| {
+        let (host, name) = text.split_once('=').ok_or_else(|| format!("{text:?} is not host=name"))?;
+        Ok((canonical_host(host.trim()).map_err(plain)?, Origin::parse(name.trim()).map_err(plain)?.host().into()))
+    };
+}
+
+impl Origins {
+    fn needs_tls(&self) -> bool {
+        self.0.iter().any(|origin| origin.scheme() == crate::message::Scheme::Https)
+    }
+}
+
+fn plain(error: Error) -> String {
+    error.detail().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason_of(name: &str, value: &str) -> Option<Reason> {
+        Builder::default().hosts(["https://a.example"]).option(name, value).finish().err().map(|error| error.reason())
+    }
+
+    #[test]
+    fn every_default_is_in_its_own_range() {
+        for spec in OPTIONS {
+            assert_eq!(reason_of(spec.name, if spec.name == "hosts" { "a.example" } else { spec.default }), None, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn values_outside_their_range_or_without_a_unit_are_refused() {
+        for (name, value) in [
+            ("timeout", "0s"), ("timeout", "10"), ("timeout", "-1s"), ("timeout", "NaNs"), ("timeout", "infs"), ("timeout", "2h"),
+            ("timeout", ""), ("timeout", "1e3s"), ("max_connections", "0"), ("max_connections", "-1"), ("max_connections", "1.5"),
+            ("max_connections", "99999999999999999999"), ("max_body", "10"), ("max_body", "99999999999GiB"), ("max_headers", "1B"),
+            ("system_roots", "yes"), ("protocol", "http9"), ("nameservers", "dns.example"), ("nameservers", "10.0.0.1:0"),
+            ("allow_addresses", "10.0.0.0/33"), ("pins", "a.example"), ("pins", "a.example="), ("pins", "a.example=b"),
+            ("connect_to", "a:443:b"), ("connect_to", "a:443:b:0"), ("user_agent", "a\r\nb"), ("hosts", "https://a.example:0"),
+        ] {
+            assert_eq!(reason_of(name, value), Some(Reason::ConfigInput), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_answered_with_the_nearest_name() {
+        let error = Builder::default().option("max_conections", "1").finish().unwrap_err();
+        assert_eq!(error.reason(), Reason::ConfigOption);
+        assert!(error.to_string().contains("did you mean max_connections?"), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let host = || Builder::default().hosts(["https://a.example"]);
+        for builder in [
+            Builder::default(),
+            host().timeout(Duration::from_secs(1)).connect_timeout(Duration::from_secs(2)),
+            host().backoff_base(Duration::from_secs(3)),
+            host().prewarm(9usize),
+            host().web_roots(false),
+        ] {
+            assert_eq!(builder.finish().unwrap_err().reason(), Reason::ConfigConflict);
+        }
+    }
+
+    #[test]
+    fn the_cap_of_a_job_is_split_over_its_workers() {
+        let config = Builder::default().hosts(["a.example"]).job_connections(100usize).workers(30usize).finish().unwrap();
+        assert_eq!((config.connections(), config.connections_per_origin()), (3, 3));
+    }
+
+    #[test]
+    fn properties_and_setters_reach_the_same_option() {
+        let text = Builder::default().hosts(["a.example"]).option("pinlink.timeout", "1500ms").option("pinlink.connect_timeout", "1s");
+        let typed = Builder::default().hosts(["a.example"]).timeout(Duration::from_millis(1500)).connect_timeout(Duration::from_secs(1));
+        assert_eq!(text.finish().unwrap().timeout, typed.finish().unwrap().timeout);
+    }
+}

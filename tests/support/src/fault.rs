@@ -1,0 +1,415 @@
+//! The faults the box can play: one enum, one table, one switchboard.
+//!
+//! Owns: the vocabulary ([`Fault`], named as in FAULTS.md), which faults are on, and how many hits each has left.
+//! Never does: any I/O; the layers (DNS, proxy, TLS, scripted peer, sink) ask it what to do and do it.
+//! Time and randomness: none. A fault that is off costs its layer one relaxed atomic load.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// What happens to a connection above the proxy's cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverCap {
+    /// Accepted and closed at once (FIN). A true `ECONNREFUSED` for one connection of many is not in user space's
+    /// gift: the kernel completes the handshake before `accept` sees it. [`Fault::RefuseAll`] gives the real thing.
+    #[default]
+    Refuse,
+    /// Accepted and reset at once (`SO_LINGER` 0).
+    Reset,
+    /// Accepted, but served only when a place is free, first come first served.
+    Queue,
+}
+
+/// How a DNS message is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Malformation {
+    /// The right answer under another message id.
+    WrongId,
+    /// A well-formed answer to another question, with an address nobody should dial.
+    WrongQuestion,
+    /// A name that is a compression pointer to itself.
+    CompressionLoop,
+    /// The right id, then bytes that are no DNS message.
+    Garbage,
+}
+
+/// What comes after a malformed DNS message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Followed {
+    /// Silence.
+    Nothing,
+    /// The right answer, at once.
+    RightAnswer,
+}
+
+/// How a chunk size is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChunkSize {
+    /// Seventeen hexadecimal digits: more than 2⁶⁴.
+    Overflow,
+    /// `+5`.
+    Sign,
+    /// `-5`.
+    Negative,
+    /// A space in front of the digits.
+    Space,
+    /// `0x5`.
+    Prefix,
+    /// LF without CR after the size.
+    BareLf,
+    /// A chunk extension of 1 MiB.
+    LongExtension,
+    /// No digit at all.
+    Empty,
+}
+
+/// How a response head is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusLine {
+    /// HTTP/0.9: a body and no head.
+    Http09,
+    /// Status 99.
+    Status99,
+    /// Status 1000.
+    Status1000,
+    /// A bare CR inside a field value.
+    BareCr,
+    /// A NUL inside a field value.
+    Nul,
+    /// A field value folded over two lines.
+    ObsFold,
+    /// `HTTP/3.0 200 OK`.
+    Http30,
+    /// Bytes above 127 in a field *name*.
+    NonAsciiField,
+    /// Not HTTP at all.
+    Garbage,
+}
+
+/// Which part of the box plays a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// The DNS server.
+    Dns,
+    /// The proxy in front of every origin.
+    Proxy,
+    /// The HTTPS origins, before HTTP starts.
+    Tls,
+    /// The scripted peer.
+    Scripted,
+    /// The sink at the HTTP and HTTPS origins.
+    Sink,
+}
+
+/// One line of [`Fault::ALL`].
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// The fault's name on the wire and on the command line.
+    pub name: &'static str,
+    /// Its ids in FAULTS.md.
+    pub ids: &'static str,
+    /// Who plays it.
+    pub layer: Layer,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Builds the enum and [`Fault::ALL`] from one table, so that neither can drift from the other.
+macro_rules! faults {
+    ($( $layer:ident $ids:literal $name:literal $about:literal $variant:ident $( ( $($field:ty),+ ) )?; )+) => {
+        /// Everything that can be made to go wrong. In JSON a fault is its name (`"silent"`) or an object with its
+        /// name and value (`{"serv-fail": 100}`, `{"cap": [4, "reset"]}`).
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Fault {
+            $(
+                #[doc = concat!($about, " (FAULTS ", $ids, ")")]
+                #[serde(rename = $name)]
+                $variant $( ( $($field),+ ) )?,
+            )+
+        }
+
+        impl Fault {
+            /// Every fault: name, FAULTS ids, layer, and what it does. For `--help` and for tests that walk them all.
+            pub const ALL: &'static [Row] = &[
+                $( Row { name: $name, ids: $ids, layer: Layer::$layer, about: $about }, )+
+            ];
+
+            /// The row of [`Fault::ALL`] that describes this fault.
+            #[must_use]
+            pub fn row(&self) -> Row {
+                match self {
+                    $( Fault::$variant { .. } => {
+                        Row { name: $name, ids: $ids, layer: Layer::$layer, about: $about }
+                    } )+
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    Dns "D1" "silent" "never answers" Silent;
+    Dns "D2, D3" "serv-fail" "SERVFAIL for this percentage of queries, spread evenly" ServFail(u8);
+    Dns "D5" "refused" "answers REFUSED" Refused;
+    Dns "D5" "not-imp" "answers NOTIMP" NotImp;
+    Dns "D5" "form-err" "answers FORMERR" FormErr;
+    Dns "D6" "nx-domain" "answers NXDOMAIN" NxDomain;
+    Dns "D7" "no-data" "answers NOERROR without a record" NoData;
+    Dns "D8" "truncate" "UDP answers are truncated and carry half the set, TCP answers are right" Truncate;
+    Dns "D8" "truncate-no-tcp" "UDP answers are truncated, TCP is silent" TruncateNoTcp;
+    Dns "D9" "alias-loop" "two aliases that point at each other" AliasLoop;
+    Dns "D9" "alias-chain" "a chain of this many aliases that ends in the right answer" AliasChain(u32);
+    Dns "D10, D11, D13, D18" "answer" "answers these addresses instead" Answer(Vec<IpAddr>);
+    Dns "D14" "many-addresses" "the right addresses followed by filler up to this many (at most 4000)" ManyAddresses(u32);
+    Dns "D15" "malformed" "a broken message, then nothing or the right answer" Malformed(Malformation, Followed);
+    Dns "D17" "ttl" "answers carry this TTL (s)" Ttl(u32);
+    Dns "D20" "slow-answer" "every answer takes this long (ms)" SlowAnswer(u64);
+    Dns "D4" "rate-limit" "drops what exceeds this many queries per second" RateLimit(u32);
+
+    Proxy "T1" "refuse-all" "closes the proxied ports: connections are refused; lasts until heal" RefuseAll;
+    Proxy "T2, T22" "blackhole" "drops SYNs on the proxied ports (backlog full); lasts until heal" Blackhole;
+    Proxy "T3" "reset-on-accept" "RST right after accept" ResetOnAccept;
+    Proxy "T5" "reset-after-request" "forwards this many bytes to the origin, then RST" ResetAfterRequest(u64);
+    Proxy "T5" "reset-mid-answer" "forwards this many bytes of the answer, then RST" ResetMidAnswer(u64);
+    Proxy "T5" "close-mid-answer" "forwards this many bytes of the answer, then FIN" CloseMidAnswer(u64);
+    Proxy "T4" "ack-lost" "waits for the answer's first byte, then FIN instead of the answer" AckLost;
+    Proxy "T4" "ack-lost-reset" "waits for the answer's first byte, then RST instead of the answer" AckLostReset;
+    Proxy "T6" "half-open" "stops forwarding, keeps the connections open" HalfOpen;
+    Proxy "T7, T8" "idle-cut" "closes connections idle for this long (ms)" IdleCut(u64);
+    Proxy "T10" "drip" "answers trickle at this many bytes per second, per connection" Drip(u64);
+    Proxy "T11" "stall-upload" "stops reading from the client" StallUpload;
+    Proxy "T20" "latency" "adds this delay (ms) in each direction" Latency(u64);
+    Proxy "T19" "bandwidth" "all connections together share this many bytes per second" Bandwidth(u64);
+    Proxy "T14, T15" "cap" "at most this many live connections, and what happens above" Cap(usize, OverCap);
+
+    Tls "L8" "handshake-stall" "never answers the ClientHello" HandshakeStall;
+    Tls "L8" "handshake-close" "closes after the ClientHello" HandshakeClose;
+    Tls "L16" "not-tls" "answers the ClientHello with plain HTTP" NotTls;
+    Tls "L15" "alert-mid-stream" "a fatal alert in the middle of an answer" AlertMidStream;
+    Tls "L15" "garbage-record" "a record with a bad MAC in the middle of an answer" GarbageRecord;
+    Tls "L7" "truncated-close" "FIN without close_notify in a close-delimited body" TruncatedClose;
+    Tls "L6" "tls12-only" "speaks TLS 1.2 only" Tls12Only;
+    Tls "L6" "tls13-only" "speaks TLS 1.3 only" Tls13Only;
+
+    Scripted "H7" "interim-flood" "103 after 103, without end" InterimFlood;
+    Scripted "H7" "interim" "this many 103s, then 200" Interim(u32);
+    Scripted "H7" "unasked-switch" "101 that nobody asked for" UnaskedSwitch;
+    Scripted "H6" "header-flood" "header fields without end" HeaderFlood;
+    Scripted "H6" "header-count" "a 200 with this many fields" HeaderCount(u32);
+    Scripted "H6" "big-header" "a 200 with one field of this many bytes" BigHeader(u64);
+    Scripted "H18" "endless-body" "a chunked body without end" EndlessBody;
+    Scripted "H18" "endless-body-no-length" "a close-delimited body without end" EndlessBodyNoLength;
+    Scripted "H2" "length-and-chunked" "Content-Length together with Transfer-Encoding" LengthAndChunked;
+    Scripted "H3" "two-lengths" "two Content-Length fields that differ" TwoLengths;
+    Scripted "H3" "negative-length" "a negative Content-Length" NegativeLength;
+    Scripted "H4" "short-body" "fewer bytes than Content-Length, then FIN" ShortBody;
+    Scripted "H4" "chunked-no-end" "a chunked body without its last chunk, then FIN" ChunkedNoEnd;
+    Scripted "H1" "bad-chunk-size" "a broken chunk size" BadChunkSize(ChunkSize);
+    Scripted "H5" "extra-bytes" "a second response appended to the first" ExtraBytes;
+    Scripted "H11" "garbage-status" "a broken response head" GarbageStatus(StatusLine);
+    Scripted "H8" "early-final" "413 and close before the request's body is read" EarlyFinal;
+    Scripted "H10" "close-after-answer" "answers with Connection: close, then closes" CloseAfterAnswer;
+    Scripted "H10" "http10" "answers as HTTP/1.0, then closes" Http10;
+    Scripted "H10" "keep-alive-timeout" "announces Keep-Alive: timeout (s), and closes after it" KeepAliveTimeout(u64);
+    Scripted "T7, T8" "silent-close" "answers as if the connection stayed, then closes it" SilentClose;
+    Scripted "H15" "request-timeout-408" "answers; 50 ms later an unasked 408 and FIN" RequestTimeout408;
+    Scripted "H16" "no-content-with-body" "204, followed by bytes" NoContentWithBody;
+    Scripted "T4" "early-close" "reads the request, closes without a byte" EarlyClose;
+    Scripted "T5" "write-then-reset" "half an answer, then RST" WriteThenReset;
+
+    Sink "W1, T4" "apply-then-die" "applies the write, closes without an answer" ApplyThenDie;
+    Sink "W10" "apply-then-500" "applies the write, answers 500 (a retry under the key gets the stored answer)" ApplyThen500;
+    Sink "W4" "slow-sink" "takes this long (ms) before it applies a write" SlowSink(u64);
+}
+
+impl Fault {
+    /// The fault's name, as in [`Fault::ALL`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.row().name
+    }
+}
+
+/// A fault and how far it reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Injection {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How many hits until it switches itself off; without it, it stays until healed. A hit is one query, one
+    /// connection that first feels it, or one request, whichever the fault acts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// DNS faults: only this name. Proxy faults: only connections to this address (`127.0.0.2`). Otherwise all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl From<Fault> for Injection {
+    fn from(fault: Fault) -> Self {
+        Injection { fault, times: None, name: None }
+    }
+}
+
+/// What one long-lived connection already feels, so that it counts as one hit and goes on feeling it.
+#[derive(Debug, Default)]
+pub(crate) struct Felt {
+    heals: u64,
+    faults: Vec<(u64, Fault)>,
+}
+
+/// Which faults are on.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    board: Mutex<Board>,
+    layers: AtomicU8,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    active: Vec<(u64, Injection)>,
+    next: u64,
+    heals: u64,
+}
+
+impl Board {
+    fn position<T>(&self, scope: Option<&str>, pick: &impl Fn(&Fault) -> Option<T>) -> Option<(usize, T)> {
+        self.active.iter().enumerate().find_map(|(at, (_, injection))| {
+            let covered = match (&injection.name, scope) {
+                (None, _) => true,
+                (Some(only), Some(scope)) => only.eq_ignore_ascii_case(scope),
+                (Some(_), None) => false,
+            };
+            if covered { pick(&injection.fault).map(|found| (at, found)) } else { None }
+        })
+    }
+
+    /// Counts one hit; true when it was the last.
+    fn spend(&mut self, at: usize) -> bool {
+        let Some(left) = &mut self.active[at].1.times else { return false };
+        *left -= 1;
+        let last = *left == 0;
+        if last {
+            self.active.remove(at);
+        }
+        last
+    }
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Faults { board: Mutex::default(), layers: AtomicU8::new(0), changed: watch::Sender::new(0) }
+    }
+
+    fn board(&self) -> std::sync::MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, board: &Board) {
+        let layers: HashSet<Layer> = board.active.iter().map(|(_, i)| i.fault.row().layer).collect();
+        self.layers.store(layers.iter().fold(0, |mask, layer| mask | 1 << *layer as u8), Ordering::Release);
+        self.changed.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Switches a fault on; one of the same kind and reach is replaced.
+    pub(crate) fn inject(&self, injection: Injection) {
+        let mut board = self.board();
+        let kind = injection.fault.name();
+        board.active.retain(|(_, old)| old.fault.name() != kind || old.name != injection.name);
+        if injection.times != Some(0) {
+            let id = board.next;
+            board.next += 1;
+            board.active.push((id, injection));
+        }
+        self.publish(&board);
+    }
+
+    pub(crate) fn heal(&self) {
+        let mut board = self.board();
+        board.active.clear();
+        board.heals += 1;
+        self.publish(&board);
+    }
+
+    pub(crate) fn active(&self) -> Vec<Injection> {
+        self.board().active.iter().map(|(_, injection)| injection.clone()).collect()
+    }
+
+    /// Whether a layer has any fault on; the fast path of every layer.
+    pub(crate) fn on(&self, layer: Layer) -> bool {
+        self.layers.load(Ordering::Acquire) & (1 << layer as u8) != 0
+    }
+
+    /// Wakes whoever waits for a fault to come or go.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The first active fault that `pick` takes, without counting a hit.
+    pub(crate) fn look<T>(&self, scope: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        self.board().position(scope, &pick).map(|(_, found)| found)
+    }
+
+    /// The first active fault that `pick` takes; counts one hit.
+    pub(crate) fn hit<T>(&self, layer: Layer, scope: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        if !self.on(layer) {
+            return None;
+        }
+        let mut board = self.board();
+        let (at, found) = board.position(scope, &pick)?;
+        if board.spend(at) {
+            self.publish(&board);
+        }
+        Some(found)
+    }
+
+    /// As `hit`, but a connection that feels the fault already counts no second hit, and feels it until it heals.
+    pub(crate) fn feel<T>(
+        &self,
+        felt: &mut Felt,
+        scope: Option<&str>,
+        pick: impl Fn(&Fault) -> Option<T>,
+    ) -> Option<T> {
+        let mut board = self.board();
+        if felt.heals != board.heals {
+            felt.heals = board.heals;
+            felt.faults.clear();
+        }
+        let Some((at, found)) = board.position(scope, &pick) else {
+            return felt.faults.iter().find_map(|(_, fault)| pick(fault));
+        };
+        let (id, fault) = (board.active[at].0, &board.active[at].1.fault);
+        if !felt.faults.iter().any(|(known, _)| *known == id) {
+            felt.faults.retain(|(_, old)| old.name() != fault.name());
+            felt.faults.push((id, fault.clone()));
+            if board.spend(at) {
+                self.publish(&board);
+            }
+        }
+        Some(found)
+    }
+
+    /// How often everything was healed; a connection that cuts after N bytes forgets its plan when this moves.
+    pub(crate) fn heals(&self) -> u64 {
+        self.board().heals
+    }
+}
+
+impl Felt {
+    pub(crate) fn any(&self) -> bool {
+        !self.faults.is_empty()
+    }
+}
