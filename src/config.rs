@@ -266,11 +266,7 @@ fn invalid(name: &str, detail: &str) -> Error {
 }
 
 fn ranged<T: Value>(name: &str, value: T, min: &str, max: &str) -> Result<T> {
-    if value.within(min, max) {
-        Ok(value)
-    } else {
-        Err(invalid(name, &format!("the value is outside {min} to {max}")))
-    }
+    if value.within(min, max) { Ok(value) } else { Err(invalid(name, &format!("the value is outside {min} to {max}"))) }
 }
 
 fn unknown(name: &str) -> Error {
@@ -362,6 +358,13 @@ impl Config {
     /// The cap of one origin, never above the cap over all.
     pub(crate) fn connections_per_origin(&self) -> usize {
         self.max_connections_per_origin.min(self.connections())
+    }
+
+    /// The host and port that are dialled for an origin.
+    pub(crate) fn dialled<'a>(&'a self, origin: &'a Origin) -> (&'a str, u16) {
+        let detour =
+            self.connect_to.0.iter().find(|(host, port, ..)| **host == *origin.host() && *port == origin.port());
+        detour.map_or((origin.host(), origin.port()), |(_, _, host, port)| (host, *port))
     }
 }
 
@@ -473,7 +476,11 @@ impl Value for OptionalCount {
     const KIND: &'static str = "count";
 
     fn read(text: &str) -> Result<OptionalCount, String> {
-        if text.is_empty() { Ok(OptionalCount(None)) } else { usize::read(text).map(|count| OptionalCount(Some(count))) }
+        if text.is_empty() {
+            Ok(OptionalCount(None))
+        } else {
+            usize::read(text).map(|count| OptionalCount(Some(count)))
+        }
     }
 
     fn within(&self, min: &str, max: &str) -> bool {
@@ -655,6 +662,12 @@ lists! {
     };
 }
 
+impl NameMap {
+    pub(crate) fn find(&self, host: &str) -> Option<&str> {
+        self.0.iter().find(|(from, _)| **from == *host).map(|(_, name)| &**name)
+    }
+}
+
 impl Origins {
     fn needs_tls(&self) -> bool {
         self.0.iter().any(|origin| origin.scheme() == crate::message::Scheme::Https)
@@ -676,19 +689,45 @@ mod tests {
     #[test]
     fn every_default_is_in_its_own_range() {
         for spec in OPTIONS {
-            assert_eq!(reason_of(spec.name, if spec.name == "hosts" { "a.example" } else { spec.default }), None, "{}", spec.name);
+            assert_eq!(
+                reason_of(spec.name, if spec.name == "hosts" { "a.example" } else { spec.default }),
+                None,
+                "{}",
+                spec.name
+            );
         }
     }
 
     #[test]
     fn values_outside_their_range_or_without_a_unit_are_refused() {
         for (name, value) in [
-            ("timeout", "0s"), ("timeout", "10"), ("timeout", "-1s"), ("timeout", "NaNs"), ("timeout", "infs"), ("timeout", "2h"),
-            ("timeout", ""), ("timeout", "1e3s"), ("max_connections", "0"), ("max_connections", "-1"), ("max_connections", "1.5"),
-            ("max_connections", "99999999999999999999"), ("max_body", "10"), ("max_body", "99999999999GiB"), ("max_headers", "1B"),
-            ("system_roots", "yes"), ("protocol", "http9"), ("nameservers", "dns.example"), ("nameservers", "10.0.0.1:0"),
-            ("allow_addresses", "10.0.0.0/33"), ("pins", "a.example"), ("pins", "a.example="), ("pins", "a.example=b"),
-            ("connect_to", "a:443:b"), ("connect_to", "a:443:b:0"), ("user_agent", "a\r\nb"), ("hosts", "https://a.example:0"),
+            ("timeout", "0s"),
+            ("timeout", "10"),
+            ("timeout", "-1s"),
+            ("timeout", "NaNs"),
+            ("timeout", "infs"),
+            ("timeout", "2h"),
+            ("timeout", ""),
+            ("timeout", "1e3s"),
+            ("max_connections", "0"),
+            ("max_connections", "-1"),
+            ("max_connections", "1.5"),
+            ("max_connections", "99999999999999999999"),
+            ("max_body", "10"),
+            ("max_body", "99999999999GiB"),
+            ("max_headers", "1B"),
+            ("system_roots", "yes"),
+            ("protocol", "http9"),
+            ("nameservers", "dns.example"),
+            ("nameservers", "10.0.0.1:0"),
+            ("allow_addresses", "10.0.0.0/33"),
+            ("pins", "a.example"),
+            ("pins", "a.example="),
+            ("pins", "a.example=b"),
+            ("connect_to", "a:443:b"),
+            ("connect_to", "a:443:b:0"),
+            ("user_agent", "a\r\nb"),
+            ("hosts", "https://a.example:0"),
         ] {
             assert_eq!(reason_of(name, value), Some(Reason::ConfigInput), "{name}={value}");
         }
@@ -717,14 +756,21 @@ mod tests {
 
     #[test]
     fn the_cap_of_a_job_is_split_over_its_workers() {
-        let config = Builder::default().hosts(["a.example"]).job_connections(100usize).workers(30usize).finish().unwrap();
+        let config =
+            Builder::default().hosts(["a.example"]).job_connections(100usize).workers(30usize).finish().unwrap();
         assert_eq!((config.connections(), config.connections_per_origin()), (3, 3));
     }
 
     #[test]
     fn properties_and_setters_reach_the_same_option() {
-        let text = Builder::default().hosts(["a.example"]).option("pinlink.timeout", "1500ms").option("pinlink.connect_timeout", "1s");
-        let typed = Builder::default().hosts(["a.example"]).timeout(Duration::from_millis(1500)).connect_timeout(Duration::from_secs(1));
+        let text = Builder::default()
+            .hosts(["a.example"])
+            .option("pinlink.timeout", "1500ms")
+            .option("pinlink.connect_timeout", "1s");
+        let typed = Builder::default()
+            .hosts(["a.example"])
+            .timeout(Duration::from_millis(1500))
+            .connect_timeout(Duration::from_secs(1));
         assert_eq!(text.finish().unwrap().timeout, typed.finish().unwrap().timeout);
     }
 }

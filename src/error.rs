@@ -359,9 +359,7 @@ fn advice(reason: Reason) -> &'static str {
             "the proxy or the target drops connections: lower max_connections (or set job_connections) and keep max_idle \
              below the proxy's idle limit"
         }
-        Reason::ConnectLocalPorts | Reason::ConnectResource => {
-            "share one client per process and lower max_connections"
-        }
+        Reason::ConnectLocalPorts | Reason::ConnectResource => "share one client per process and lower max_connections",
         Reason::DnsTimeout | Reason::DnsServFail => {
             "the job's DNS is overloaded or out of reach: ship a pin set (pinlink resolve HOST... --output pins.json; option \
              pin_set), or raise resolve_timeout"
@@ -387,12 +385,18 @@ fn advice(reason: Reason) -> &'static str {
             "raise the limit only if the target is known to send that much"
         }
         Reason::TimeoutTotal => "raise timeout, and keep it below odps.function.timeout",
-        Reason::TimeoutStalled => "the target or the proxy stopped moving bytes: raise stall_timeout if it is known to be slow",
+        Reason::TimeoutStalled => {
+            "the target or the proxy stopped moving bytes: raise stall_timeout if it is known to be slow"
+        }
         Reason::TlsExpired | Reason::TlsNotYetValid => {
             "the certificate must be renewed at the target, or this machine's clock is wrong"
         }
-        Reason::TlsWrongName => "the address belongs to another server, or the host name in hosts is not the certificate's",
-        Reason::TlsUnknownIssuer => "give the issuing CA (option ca_file), or allow the machine's own (option system_roots)",
+        Reason::TlsWrongName => {
+            "the address belongs to another server, or the host name in hosts is not the certificate's"
+        }
+        Reason::TlsUnknownIssuer => {
+            "give the issuing CA (option ca_file), or allow the machine's own (option system_roots)"
+        }
         Reason::TlsNotTls => "check the port and the scheme: this port does not speak TLS",
         Reason::WriteOutcomeUnknown => {
             "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"
@@ -465,7 +469,9 @@ mod tests {
             .with_effort(2, Duration::from_millis(5012));
         let line = error.to_string();
         assert!(!line.contains('\n'));
-        for part in ["Connect.Timeout", "kms.example:443", "connect_timeout 5s", "phase connect", "not sent", "networklink"] {
+        for part in
+            ["Connect.Timeout", "kms.example:443", "connect_timeout 5s", "phase connect", "not sent", "networklink"]
+        {
             assert!(line.contains(part), "{part} is missing in {line}");
         }
     }

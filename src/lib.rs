@@ -1,13 +1,38 @@
-//! Resolved, pinned, pooled and bounded connections.
-#![warn(missing_docs)]
+//! pinlink: connections for code that runs inside MaxCompute jobs.
+//!
+//! Code inside a job reaches outside services through a proxy with little forwarding capacity, a DNS that
+//! fails under a thousand workers, and addresses that are pinned by hand. pinlink resolves every declared
+//! host once at init, connects to the pinned address with the name kept for SNI, `Host` and the
+//! certificate, keeps few connections and bounds every wait.
+//!
+//! Begin at [`Client::builder`]; the options are in [`config`].
+
+mod batch;
+mod blocking;
 pub mod config;
+mod connect;
+mod connection;
+mod drive;
 mod error;
 mod event;
+mod exchange;
+mod limit;
 mod message;
 mod pin_set;
+mod pins;
 mod policy;
+mod pool;
+mod process;
+mod race;
+mod resolve;
+mod retry;
+mod stream;
+mod sys;
+mod tls;
+
+pub use blocking::Client;
 pub use config::Builder;
 pub use error::{Delivery, Error, Kind, Phase, Reason, Result};
 pub use event::{Latency, Stats};
 pub use message::{Origin, Request, Response, Scheme, Trace};
-pub use pin_set::{Pin, PinSet};
+pub use pin_set::{DEFAULT_VALIDITY, Pin, PinSet};

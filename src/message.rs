@@ -75,7 +75,8 @@ impl Origin {
         check_visible("origin", text)?;
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (
-                Scheme::parse(scheme).ok_or_else(|| Error::input(format!("scheme {scheme:?} is none of http, https, tcp")))?,
+                Scheme::parse(scheme)
+                    .ok_or_else(|| Error::input(format!("scheme {scheme:?} is none of http, https, tcp")))?,
                 rest,
             ),
             None => (Scheme::Https, text),
@@ -124,9 +125,10 @@ impl Origin {
         self.scheme == origin.scheme
             && self.port == origin.port
             && (self.host == origin.host
-                || self.host.strip_prefix('*').is_some_and(|suffix| {
-                    origin.host.len() > suffix.len() && origin.host.ends_with(suffix)
-                }))
+                || self
+                    .host
+                    .strip_prefix('*')
+                    .is_some_and(|suffix| origin.host.len() > suffix.len() && origin.host.ends_with(suffix)))
     }
 
     /// `host:port`, as in messages.
@@ -162,7 +164,8 @@ fn check_visible(what: &str, text: &str) -> Result<()> {
 fn split_port(authority: &str) -> Result<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (_, after) = rest.split_once(']').ok_or_else(|| Error::input("an IPv6 address needs its closing bracket"))?;
+            let (_, after) =
+                rest.split_once(']').ok_or_else(|| Error::input("an IPv6 address needs its closing bracket"))?;
             let host = &authority[..authority.len() - after.len()];
             match after.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
@@ -324,7 +327,8 @@ impl Request {
         if OWNED_HEADERS.contains(&name) {
             return Err(format!("header {name} belongs to the client"));
         }
-        let value = HeaderValue::from_bytes(value).map_err(|_| format!("header {name}: the value holds a control character"))?;
+        let value = HeaderValue::from_bytes(value)
+            .map_err(|_| format!("header {name}: the value holds a control character"))?;
         if name == IDEMPOTENCY_KEY && self.headers.contains_key(&name) {
             return Err(format!("header {name} is given twice"));
         }
@@ -380,7 +384,10 @@ impl Request {
 
     /// Whether sending it twice does what sending it once does (RFC 9110 9.2.2).
     pub(crate) fn is_idempotent(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
+        matches!(
+            self.method,
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+        )
     }
 
     /// Whether the caller gave a key under which the server recognises a repetition.
@@ -389,7 +396,11 @@ impl Request {
     }
 
     /// The message hyper writes: origin-form target (RFC 9112 3.2.1), the caller's headers, and ours.
-    pub(crate) fn to_http(&self, host: &HeaderValue, user_agent: &HeaderValue) -> http::Request<http_body_util::Full<Bytes>> {
+    pub(crate) fn to_http(
+        &self,
+        host: &HeaderValue,
+        user_agent: &HeaderValue,
+    ) -> http::Request<http_body_util::Full<Bytes>> {
         let mut message = http::Request::new(http_body_util::Full::new(self.body.clone()));
         *message.method_mut() = self.method.clone();
         *message.uri_mut() = Uri::from(self.target.path.clone());
@@ -591,10 +602,35 @@ mod tests {
         let long_label = format!("{}.example", "a".repeat(64));
         let long_host = format!("{}example", "abcdefgh.".repeat(30));
         for bad in [
-            "", "https://", "https://:443", "a b", "a\0b", "a\r\nb", "-a.example", "a-.example", "a..example", "ex%41mple",
-            "[fe80::1%25eth0]", "[::1", "::1", "host:0", "host:65536", "host:-1", "host:80a", "host:+80", "https://u:p@host",
-            "ftp://host", "tcp://host", "https://host/path", "https://host?q", "xn--a.example\\b", "*.10.0.0.1", &long_label,
-            &long_host, "1.2.3.4.5", "256.1.1.1",
+            "",
+            "https://",
+            "https://:443",
+            "a b",
+            "a\0b",
+            "a\r\nb",
+            "-a.example",
+            "a-.example",
+            "a..example",
+            "ex%41mple",
+            "[fe80::1%25eth0]",
+            "[::1",
+            "::1",
+            "host:0",
+            "host:65536",
+            "host:-1",
+            "host:80a",
+            "host:+80",
+            "https://u:p@host",
+            "ftp://host",
+            "tcp://host",
+            "https://host/path",
+            "https://host?q",
+            "xn--a.example\\b",
+            "*.10.0.0.1",
+            &long_label,
+            &long_host,
+            "1.2.3.4.5",
+            "256.1.1.1",
         ] {
             let error = Origin::parse(bad).expect_err(bad);
             assert_eq!(error.reason(), Reason::ConfigInput, "{bad}");
@@ -605,7 +641,9 @@ mod tests {
     fn a_wildcard_covers_what_is_below_it_and_nothing_else() {
         let wildcard = Origin::parse("https://*.oss.example").unwrap();
         assert!(wildcard.covers(&Origin::parse("https://a.b.oss.example").unwrap()));
-        for other in ["https://oss.example", "https://evil-oss.example", "http://a.oss.example", "https://a.oss.example:8443"] {
+        for other in
+            ["https://oss.example", "https://evil-oss.example", "http://a.oss.example", "https://a.oss.example:8443"]
+        {
             assert!(!wildcard.covers(&Origin::parse(other).unwrap()), "{other}");
         }
     }
@@ -645,7 +683,8 @@ mod tests {
 
     #[test]
     fn debug_output_tells_no_secret() {
-        let request = Request::post("https://host/path?token=hunter2").header("authorization", "hunter2").body("hunter2");
+        let request =
+            Request::post("https://host/path?token=hunter2").header("authorization", "hunter2").body("hunter2");
         assert!(!format!("{request:?}").contains("hunter2"));
     }
 }

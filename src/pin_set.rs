@@ -164,10 +164,10 @@ impl PinSet {
             let address: IpAddr = first.parse().map_err(|_| malformed())?;
             for name in words {
                 let host = canonical_host(name).map_err(|_| malformed())?;
-                let pin = set.pins.entry(host).or_insert_with(|| Pin {
-                    resolver: "hosts file".to_owned(),
-                    ..Pin::by_hand(Vec::new(), now)
-                });
+                let pin = set
+                    .pins
+                    .entry(host)
+                    .or_insert_with(|| Pin { resolver: "hosts file".to_owned(), ..Pin::by_hand(Vec::new(), now) });
                 if !pin.addresses.contains(&address) {
                     pin.addresses.push(address);
                 }
@@ -223,7 +223,8 @@ impl PinSet {
 
 /// Reads a configuration file, refusing one that is too large to be meant.
 pub(crate) fn read_bounded(path: &Path) -> Result<String> {
-    let failed = |error: std::io::Error| broken(format!("{} can't be read: {error}", path.display())).with_source(error);
+    let failed =
+        |error: std::io::Error| broken(format!("{} can't be read: {error}", path.display())).with_source(error);
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE {
         return Err(broken(format!("{} has {size} bytes; {MAX_FILE} are allowed", path.display())));

@@ -1,0 +1,146 @@
+//! How an answer is shown: as curl's `-i` shows it, as JSON, and as a table of times.
+//!
+//! It owns the names in the JSON, which programs rely on. Times are in microseconds there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use pinlink::{Error, Response, Result, Trace};
+use serde_json::{Value, json};
+
+use crate::encode::base64;
+use crate::exit::Exit;
+use crate::output;
+
+/// What became of one URL.
+pub(crate) struct Answer<'a> {
+    /// The URL as given.
+    pub(crate) url: &'a str,
+    /// How long init took: trust, pins, look-ups.
+    pub(crate) init: Duration,
+    /// The answer, or why there is none.
+    pub(crate) result: Result<Response>,
+}
+
+impl Answer<'_> {
+    /// The object for this URL. Every name is there every time; what does not apply is null.
+    pub(crate) fn json(&self, exit: Exit, body: Option<&[u8]>) -> Value {
+        let response = self.result.as_ref().ok();
+        let trace = response.map(Response::trace);
+        let error = self.result.as_ref().err();
+        let text = body.and_then(|body| std::str::from_utf8(body).ok());
+        json!({
+            "url": self.url,
+            "status": response.map(Response::status),
+            "headers": response.map(headers),
+            "body": text,
+            "body_base64": body.filter(|_| text.is_none()).map(base64),
+            "body_bytes": response.map(|response| response.body().len()),
+            "address": trace.map_or_else(|| error.and_then(Error::address), |trace| trace.address).map(|address| address.to_string()),
+            "attempts": trace.map_or_else(|| error.map_or(0, Error::attempts), |trace| trace.attempts),
+            "reused": trace.map(|trace| trace.reused),
+            "timing": timing(self.init, trace),
+            "error": error.map(|error| json!({
+                "kind": format!("{:?}", error.kind()),
+                "reason": error.reason().as_str(),
+                "phase": error.phase().as_str(),
+                "delivery": format!("{:?}", error.delivery()),
+                "message": error.to_string(),
+            })),
+            "exit": exit.code(),
+        })
+    }
+}
+
+fn timing(init: Duration, trace: Option<&Trace>) -> Value {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "init_us": us(init),
+        "queue_us": trace.map(|trace| us(trace.queue)),
+        "connect_us": trace.map(|trace| us(trace.connect)),
+        "handshake_us": trace.map(|trace| us(trace.handshake)),
+        "wait_us": trace.map(|trace| us(trace.wait)),
+        "receive_us": trace.map(|trace| us(trace.receive)),
+        "total_us": trace.map(|trace| us(trace.total)),
+    })
+}
+
+/// Name to values, as curl's `%{header_json}` has it: a name may come more than once.
+fn headers(response: &Response) -> BTreeMap<&str, Vec<String>> {
+    let mut map = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in response.headers() {
+        map.entry(name.as_str()).or_default().push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    map
+}
+
+/// `404 Not Found`.
+pub(crate) fn status(code: u16) -> String {
+    match StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason()) {
+        Some(reason) => format!("{code} {reason}"),
+        None => code.to_string(),
+    }
+}
+
+/// Status line and headers, ending with the empty line.
+pub(crate) fn head(response: &Response) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {}\r\n", status(response.status())).into_bytes();
+    for (name, value) in response.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+/// A line for init, then a row for each URL.
+pub(crate) fn timings(answers: &[Answer<'_>]) -> String {
+    let Some(first) = answers.first() else {
+        return String::new();
+    };
+    let mut table = output::table([
+        "url",
+        "status",
+        "address",
+        "attempts",
+        "reused",
+        "queue",
+        "connect",
+        "handshake",
+        "wait",
+        "receive",
+        "total",
+    ]);
+    for answer in answers {
+        match &answer.result {
+            Err(error) => {
+                let mut row = vec![answer.url.to_owned(), error.reason().as_str().to_owned()];
+                row.push(error.address().map(|address| address.to_string()).unwrap_or_default());
+                row.push(error.attempts().to_string());
+                table.add_row(row);
+            }
+            Ok(response) => {
+                let trace = response.trace();
+                let mut row = vec![answer.url.to_owned(), response.status().to_string()];
+                row.push(trace.address.map(|address| address.to_string()).unwrap_or_default());
+                row.push(trace.attempts.to_string());
+                row.push(if trace.reused { "yes" } else { "no" }.to_owned());
+                let times = [trace.queue, trace.connect, trace.handshake, trace.wait, trace.receive, trace.total];
+                row.extend(times.map(milliseconds));
+                table.add_row(row);
+            }
+        }
+    }
+    format!(
+        "init (trust, pins, look-ups): {}; queue includes connect and handshake\n{}",
+        milliseconds(first.init),
+        output::text(&table)
+    )
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,280 @@
+//! From pinned addresses to a live connection: the race, the socket's options, the TLS handshake.
+//!
+//! It owns dialling, which always runs on the process's runtime. The place among the live connections is
+//! taken before it begins. The literal that is dialled is held against the address policy once more. When
+//! every address has failed it asks DNS once, for those hosts that may be asked for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tracing::Instrument;
+
+use crate::config::Config;
+use crate::connection::{Connection, Live, Parts};
+use crate::error::{Error, Phase, Reason, Result};
+use crate::event::Counters;
+use crate::limit::Place;
+use crate::pins::{Host, Source};
+use crate::policy::AddressPolicy;
+use crate::process::process;
+use crate::race::{Race, Step};
+use crate::resolve::Lookup;
+use crate::stream::{Io, Meter, Stream};
+use crate::tls;
+
+/// At most one look-up after init per host in this time, however many dials fail.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Whom to dial for an origin, and under which name.
+pub(crate) struct Route {
+    /// `host:port` of the origin, for messages.
+    pub(crate) label: Box<str>,
+    /// Whose pinned addresses are dialled: the origin's host, or the one of `connect_to`.
+    pub(crate) host: Arc<Host>,
+    pub(crate) port: u16,
+    /// The name for SNI and the certificate; none for plain connections.
+    pub(crate) server_name: Option<ServerName<'static>>,
+}
+
+/// Dials for one client.
+pub(crate) struct Dialer {
+    tls: TlsConnector,
+    policy: AddressPolicy,
+    lookup: Arc<Lookup>,
+    counters: Arc<Counters>,
+    config: Arc<Config>,
+}
+
+impl Dialer {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        tls: Arc<ClientConfig>,
+        lookup: Arc<Lookup>,
+        counters: Arc<Counters>,
+    ) -> Dialer {
+        let policy = AddressPolicy::new(config.allow_addresses.0.clone());
+        Dialer { tls: TlsConnector::from(tls), policy, lookup, counters, config }
+    }
+
+    /// A connection to the route's origin.
+    pub(crate) async fn dial(&self, route: &Route, place: Place<Connection>) -> Result<Connection> {
+        let live = Live::new(&self.counters);
+        let begun = Instant::now();
+        let result = match self.dial_pinned(route).await {
+            Err(error) if matches!(error.kind(), crate::error::Kind::Connect) && self.refresh(&route.host).await => {
+                self.dial_pinned(route).await
+            }
+            result => result,
+        };
+        let (io, meter, address, connect, handshake) = match result {
+            Ok(won) => won,
+            Err(error) => {
+                self.counters.dial_failures.one();
+                tracing::debug!(host = %route.label, reason = error.reason().as_str(), "dial failed");
+                return Err(error.with_host(route.label.clone()).with_effort(1, begun.elapsed()));
+            }
+        };
+        let jitter = self.config.max_age.mul_f64(fastrand::f64() / 10.0);
+        let parts = Parts {
+            io,
+            meter,
+            address,
+            connect,
+            handshake,
+            max_idle: self.config.max_idle,
+            max_age: self.config.max_age - jitter,
+            max_headers: self.config.max_headers.0,
+            max_header_count: self.config.max_header_count,
+            live,
+            place,
+        };
+        Connection::new(parts).await
+    }
+
+    /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.
+    async fn dial_pinned(&self, route: &Route) -> Result<(Io, Arc<Meter>, SocketAddr, Duration, Duration)> {
+        let begun = Instant::now();
+        let deadline = begun + self.config.connect_timeout;
+        let addresses = route.host.in_order(begun, fastrand::usize(..));
+        let mut race = Race::new(addresses, self.config.race_stagger);
+        let mut dials = JoinSet::new();
+        let mut last = None;
+        loop {
+            let raced = self
+                .next_winner(route, &mut race, &mut dials, &mut last, deadline)
+                .instrument(tracing::debug_span!("connect", host = %route.label));
+            let (socket, address) = raced.await?;
+            let connect = begun.elapsed();
+            let meter = Arc::new(Meter::default());
+            let stream = Stream::new(socket, Arc::clone(&meter));
+            let shaken =
+                self.shake_hands(route, stream).instrument(tracing::debug_span!("handshake", host = %route.label));
+            match shaken.await.map(|mut io| io.detach().map(|()| io)) {
+                Ok(Ok(io)) => {
+                    route.host.favour(address.ip());
+                    return Ok((io, meter, address, connect, begun.elapsed() - connect));
+                }
+                Ok(Err(error)) => return Err(socket_error(&error, 1).with_address(address)),
+                Err(error) if tls::may_try_elsewhere(error.reason()) => {
+                    self.sideline(route, address.ip());
+                    last = Some(error.with_address(address));
+                }
+                Err(error) => return Err(error.with_address(address)),
+            }
+        }
+    }
+
+    /// The first socket to be connected.
+    async fn next_winner(
+        &self,
+        route: &Route,
+        race: &mut Race,
+        dials: &mut JoinSet<(IpAddr, io::Result<TcpStream>)>,
+        last: &mut Option<Error>,
+        deadline: Instant,
+    ) -> Result<(TcpStream, SocketAddr)> {
+        let mut failures = 0;
+        loop {
+            let wait_until = match race.step(Instant::now()) {
+                Step::Dial(address) => {
+                    // The check on the literal itself, whatever brought it here.
+                    if let Some(range) = self.policy.refused(address) {
+                        let detail = format!("{address} is in a refused range ({range})");
+                        return Err(Error::new(Reason::PolicyAddress, Phase::Connect, detail));
+                    }
+                    self.counters.dials.one();
+                    let target = SocketAddr::new(address, route.port);
+                    dials.spawn(async move { (address, TcpStream::connect(target).await) });
+                    continue;
+                }
+                Step::Wait(until) => until.map_or(deadline, |until| until.min(deadline)),
+                Step::Exhausted => {
+                    return Err(last.take().unwrap_or_else(|| {
+                        Error::new(Reason::ConnectUnreachable, Phase::Connect, "the host has no address left to try")
+                    }));
+                }
+            };
+            match tokio::time::timeout_at(wait_until.into(), dials.join_next()).await {
+                Ok(Some(Ok((address, Ok(socket))))) => {
+                    for late in race.won(address) {
+                        self.sideline(route, late);
+                    }
+                    let target = SocketAddr::new(address, route.port);
+                    self.set_options(&socket).map_err(|error| socket_error(&error, 1).with_address(target))?;
+                    return Ok((socket, target));
+                }
+                Ok(Some(Ok((address, Err(error))))) => {
+                    failures += 1;
+                    race.failed(address);
+                    self.sideline(route, address);
+                    *last = Some(socket_error(&error, failures).with_address(SocketAddr::new(address, route.port)));
+                }
+                Ok(Some(Err(_))) => return Err(Error::new(Reason::Internal, Phase::Connect, "a dial panicked")),
+                // Every dial has ended, or the stagger has: the race knows what is next.
+                Ok(None) => {}
+                Err(_) if Instant::now() >= deadline => {
+                    let tried = route.host.current().pin.addresses.len();
+                    for &address in &route.host.current().pin.addresses {
+                        self.sideline(route, address);
+                    }
+                    let detail = format!("no answer from any of {tried} pinned addresses");
+                    return Err(Error::new(Reason::ConnectTimeout, Phase::Connect, detail)
+                        .with_budget("connect_timeout", self.config.connect_timeout));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn sideline(&self, route: &Route, address: IpAddr) {
+        tracing::debug!(host = %route.label, %address, "sidelined");
+        route.host.sideline(address, Instant::now() + self.config.sideline);
+    }
+
+    fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        let socket = SockRef::from(socket);
+        let keep_alive = TcpKeepalive::new().with_time(self.config.keep_alive).with_interval(Duration::from_secs(5));
+        socket.set_tcp_keepalive(&keep_alive)?;
+        // What is written and never acknowledged is a dead path, long before TCP itself gives up (15 minutes).
+        socket.set_tcp_user_timeout(Some(self.config.stall_timeout.max(Duration::from_secs(1))))
+    }
+
+    async fn shake_hands(&self, route: &Route, stream: Stream) -> Result<Io> {
+        let Some(name) = &route.server_name else {
+            return Ok(Io::Plain(stream));
+        };
+        let shaken = self.tls.connect(name.clone(), stream);
+        match tokio::time::timeout(self.config.handshake_timeout, shaken).await {
+            Ok(Ok(session)) => {
+                self.counters.handshakes.one();
+                if session.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+                    self.counters.resumptions.one();
+                }
+                Ok(Io::Tls(Box::new(session)))
+            }
+            Ok(Err(error)) => {
+                let (reason, detail) = tls::failure(&error);
+                Err(Error::new(reason, Phase::Handshake, detail).with_source(error))
+            }
+            Err(_) => Err(Error::new(Reason::TlsTimeout, Phase::Handshake, "the handshake did not end")
+                .with_budget("handshake_timeout", self.config.handshake_timeout)),
+        }
+    }
+
+    /// Asks DNS for new addresses, one caller at a time. Whether the host now has an address worth another race; where
+    /// the look-up fails, the stale ones stay.
+    async fn refresh(&self, host: &Host) -> bool {
+        let failed = host.current().pin.addresses.clone();
+        let mut last = host.refreshed.lock().await;
+        if host.current().pin.addresses != failed {
+            return true;
+        }
+        if !host.may_refresh(*last, Instant::now(), REFRESH_INTERVAL) {
+            return false;
+        }
+        *last = Some(Instant::now());
+        self.counters.refreshes.one();
+        let Ok(process) = process() else { return false };
+        let deadline = Instant::now() + self.config.connect_timeout;
+        match self.lookup.one(&process.flights, &host.name, deadline).await {
+            Ok(pin) => {
+                let is_new = pin.addresses.iter().any(|address| !failed.contains(address));
+                if is_new {
+                    tracing::info!(host = %host.name, "all pinned addresses failed; pinned new ones");
+                    host.replace(pin, Source::Resolved);
+                }
+                is_new
+            }
+            Err(error) => {
+                tracing::warn!(host = %host.name, reason = error.reason().as_str(), "look-up failed; the stale addresses stay");
+                false
+            }
+        }
+    }
+}
+
+fn socket_error(error: &io::Error, failures: u32) -> Error {
+    let reason = match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::ConnectionRefused, _) => Reason::ConnectRefused,
+        (io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted, _) => Reason::ConnectReset,
+        (io::ErrorKind::TimedOut, _) => Reason::ConnectTimeout,
+        (_, Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EACCES | libc::EINVAL)) => Reason::ConnectUnreachable,
+        (_, Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) => Reason::ConnectLocalPorts,
+        (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) => Reason::ConnectResource,
+        _ => Reason::ConnectIo,
+    };
+    let detail = match failures {
+        0 | 1 => format!("the connection failed: {error}"),
+        many => format!("{many} addresses failed, the last: {error}"),
+    };
+    Error::new(reason, Phase::Connect, detail)
+}

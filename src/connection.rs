@@ -1,0 +1,367 @@
+//! One live connection: socket, TLS session and hyper's HTTP/1.1 state machine, and one exchange on it.
+//!
+//! It owns the translation of what goes wrong into reason, phase and `Delivery`, which rests on the bytes
+//! that the stream has counted, and the limits that hyper leaves to us. Whoever polls it drives it. It
+//! never retries and never chooses.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+
+use crate::drive::{self, Alarm};
+use crate::error::{Delivery, Error, Phase, Reason, Result};
+use crate::event::Counters;
+use crate::limit::Place;
+use crate::stream::{Io, Meter};
+
+/// Bodies up to this size are copied out of hyper's read buffer, with the headers: a kept answer then holds what it
+/// needs, and hyper reads the next one into the same memory.
+const COPIED_BODY: usize = 16 * 1024;
+/// The most that is reserved because a peer says it will send as much.
+const TRUSTED_LENGTH: u64 = 1 << 20;
+
+/// A connection that can carry one exchange at a time.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// None once it has ended.
+    state: Option<http1::Connection<Io, Full<Bytes>>>,
+    meter: Arc<Meter>,
+    pub(crate) address: SocketAddr,
+    /// Not reused from then on.
+    pub(crate) retires: Instant,
+    /// Since when nobody has used it.
+    pub(crate) idle_since: Instant,
+    /// Not reused when idle for longer.
+    pub(crate) max_idle: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) handshake: Duration,
+    /// Exchanges that have begun on it.
+    pub(crate) uses: u64,
+    _live: Live,
+    _place: Place<Connection>,
+}
+
+/// Counts a live connection for as long as it exists.
+pub(crate) struct Live(Arc<Counters>);
+
+impl Live {
+    pub(crate) fn new(counters: &Arc<Counters>) -> Live {
+        counters.live.rise();
+        Live(Arc::clone(counters))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fall();
+    }
+}
+
+/// What a new connection is made of.
+pub(crate) struct Parts {
+    pub(crate) io: Io,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) address: SocketAddr,
+    pub(crate) connect: Duration,
+    pub(crate) handshake: Duration,
+    pub(crate) max_idle: Duration,
+    pub(crate) max_age: Duration,
+    pub(crate) max_headers: usize,
+    pub(crate) max_header_count: usize,
+    pub(crate) live: Live,
+    pub(crate) place: Place<Connection>,
+}
+
+/// The limits of one exchange.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) deadline: Instant,
+    pub(crate) timeout: Duration,
+    pub(crate) stall: Duration,
+    pub(crate) max_interim: usize,
+    pub(crate) max_body: usize,
+}
+
+/// An answer as it came, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: http::StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) head_at: Instant,
+}
+
+impl Connection {
+    /// Makes hyper's state machine over a socket that is already off the reactor. Nothing is sent.
+    pub(crate) async fn new(parts: Parts) -> Result<Connection> {
+        let (sender, state) = http1::Builder::new()
+            .max_headers(parts.max_header_count)
+            .max_header_size(parts.max_headers)
+            .handshake(parts.io)
+            .await
+            .map_err(|error| {
+                Error::new(Reason::Internal, Phase::Connect, "no HTTP state could be made").with_source(error)
+            })?;
+        let now = Instant::now();
+        Ok(Connection {
+            sender,
+            state: Some(state),
+            meter: parts.meter,
+            address: parts.address,
+            retires: now + parts.max_age,
+            idle_since: now,
+            max_idle: parts.max_idle,
+            connect: parts.connect,
+            handshake: parts.handshake,
+            uses: 0,
+            _live: parts.live,
+            _place: parts.place,
+        })
+    }
+
+    /// Moves bytes. Whether something went wrong is told by the answer or the body, which hyper lets know.
+    fn progress(&mut self, cx: &mut Context<'_>) {
+        if let Some(state) = &mut self.state
+            && Pin::new(state).poll(cx).is_ready()
+        {
+            self.state = None;
+        }
+    }
+
+    /// Sends one request and reads its answer to the end. After an error the connection must not be used again.
+    pub(crate) async fn exchange(
+        &mut self,
+        mut message: http::Request<Full<Bytes>>,
+        bounds: &Bounds,
+    ) -> Result<Answer> {
+        self.uses += 1;
+        drive::look_again();
+        self.meter.interim.store(0, Relaxed);
+        let meter = Arc::clone(&self.meter);
+        let max_interim = bounds.max_interim;
+        hyper::ext::on_informational(&mut message, move |_| {
+            if meter.interim.fetch_add(1, Relaxed) >= max_interim {
+                meter.tripped.store(true, Relaxed);
+            }
+        });
+        let mut watch = Watch::new(bounds, &self.meter);
+        let response = {
+            let mut answer = pin!(self.sender.send_request(message));
+            poll_fn(|cx| {
+                self.progress(cx);
+                match answer.as_mut().poll(cx) {
+                    Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.head_failure(error, &watch))),
+                    Poll::Pending => watch.poll(cx, &self.meter, false).map(Err),
+                }
+            })
+            .await?
+        };
+        let head_at = Instant::now();
+        let (head, body) = response.into_parts();
+        if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
+            // RFC 9112 6.3: what one side takes for the end the other takes for the next answer.
+            return Err(answered(Reason::ProtocolFraming, "the answer has Content-Length and Transfer-Encoding"));
+        }
+        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(answered(Reason::ProtocolUnexpected, "the answer switches protocols, which nobody asked for"));
+        }
+        let body = self.read_body(body, bounds, &mut watch).await?;
+        let (headers, body) = compact(head.headers, body);
+        Ok(Answer { status: head.status, headers, body, head_at })
+    }
+
+    async fn read_body(&mut self, mut body: Incoming, bounds: &Bounds, watch: &mut Watch) -> Result<Bytes> {
+        let over = || answered(Reason::LimitBody, format!("the body is over {} bytes", bounds.max_body));
+        let promised = body.size_hint().exact();
+        if promised.is_some_and(|length| length > bounds.max_body as u64) {
+            return Err(over());
+        }
+        let mut first = Bytes::new();
+        let mut rest: Option<BytesMut> = None;
+        loop {
+            let frame = poll_fn(|cx| {
+                self.progress(cx);
+                match Pin::new(&mut body).poll_frame(cx) {
+                    Poll::Ready(frame) => Poll::Ready(frame.transpose().map_err(|error| body_failure(&error))),
+                    Poll::Pending => watch.poll(cx, &self.meter, true).map(Err),
+                }
+            })
+            .await?;
+            let Some(frame) = frame else { break };
+            // Trailers are no part of a buffered answer.
+            let Ok(data) = frame.into_data() else { continue };
+            let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+            if so_far + data.len() > bounds.max_body {
+                return Err(over());
+            }
+            match &mut rest {
+                None if first.is_empty() => first = data,
+                None => {
+                    let expected = promised
+                        .unwrap_or(0)
+                        .clamp((so_far + data.len()) as u64, TRUSTED_LENGTH.max(so_far as u64 + data.len() as u64));
+                    let mut all = BytesMut::with_capacity(expected as usize);
+                    all.extend_from_slice(&first);
+                    all.extend_from_slice(&data);
+                    rest = Some(all);
+                }
+                Some(all) => all.extend_from_slice(&data),
+            }
+        }
+        Ok(rest.map_or(first, BytesMut::freeze))
+    }
+
+    /// Whether another exchange may follow: the last one has ended cleanly and nothing came after it.
+    pub(crate) async fn is_reusable(&mut self) -> bool {
+        poll_fn(|cx| {
+            // What hyper has read beyond the answer shows up when it looks at its buffer again; no system call.
+            self.progress(cx);
+            Poll::Ready(self.state.is_some() && self.sender.is_ready())
+        })
+        .await
+    }
+
+    fn head_failure(&self, error: hyper::Error, watch: &Watch) -> Error {
+        let sent = self.meter.sent.load(Relaxed) != watch.sent_before;
+        let received = self.meter.received.load(Relaxed) != watch.received_before;
+        let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
+        let phase = if sent { Phase::Wait } else { Phase::Send };
+        if self.meter.tripped.load(Relaxed) {
+            let count = self.meter.interim.load(Relaxed);
+            return Error::new(
+                Reason::LimitInterim,
+                Phase::Wait,
+                format!("{count} interim answers came before the answer"),
+            )
+            .with_delivery(delivery);
+        }
+        let io = io_source(&error);
+        let (reason, detail) = if error.is_parse_too_large() {
+            (Reason::LimitHeaders, "the answer's header section is over its limit")
+        } else if error.is_parse() {
+            (Reason::ProtocolHead, "the answer's head is malformed")
+        } else if error.is_incomplete_message() && received {
+            (Reason::ProtocolIncomplete, "the connection ended inside the answer's head")
+        } else if let Some(io) = io {
+            match io.kind() {
+                std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
+                std::io::ErrorKind::UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
+                std::io::ErrorKind::TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
+                std::io::ErrorKind::InvalidData => {
+                    (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
+                }
+                _ => (Reason::ConnectIo, "the connection failed"),
+            }
+        } else {
+            (Reason::ConnectClosed, "the connection was closed before an answer came")
+        };
+        Error::new(reason, phase, detail).with_delivery(delivery).with_source(error)
+    }
+}
+
+fn answered(reason: Reason, detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(reason, Phase::Receive, detail).with_delivery(Delivery::Answered)
+}
+
+fn io_source(error: &hyper::Error) -> Option<&std::io::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+fn body_failure(error: &hyper::Error) -> Error {
+    let kind = io_source(error).map(std::io::Error::kind);
+    let (reason, detail) = match kind {
+        Some(std::io::ErrorKind::InvalidInput) => (Reason::ProtocolChunk, "the body's chunked coding is malformed"),
+        Some(std::io::ErrorKind::InvalidData) => {
+            (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
+        }
+        _ => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
+    };
+    answered(reason, detail)
+}
+
+/// Copies an answer's parts out of hyper's read buffer into one allocation of their size.
+fn compact(mut headers: HeaderMap, body: Bytes) -> (HeaderMap, Bytes) {
+    let copied_body = if body.len() <= COPIED_BODY { body.len() } else { 0 };
+    let size = headers.values().map(HeaderValue::len).sum::<usize>() + copied_body;
+    let mut packed = BytesMut::with_capacity(size);
+    for value in headers.values() {
+        packed.extend_from_slice(value.as_bytes());
+    }
+    packed.extend_from_slice(&body[..copied_body]);
+    let packed = packed.freeze();
+    let mut at = 0;
+    for value in headers.values_mut() {
+        let end = at + value.len();
+        if let Ok(copy) = HeaderValue::from_maybe_shared(packed.slice(at..end)) {
+            *value = copy;
+        }
+        at = end;
+    }
+    let body = if copied_body > 0 { packed.slice(at..) } else { body };
+    (headers, body)
+}
+
+/// The deadline of an exchange and the watch over its progress.
+struct Watch {
+    deadline: Instant,
+    timeout: Duration,
+    stall: Duration,
+    moved: u64,
+    moved_at: Instant,
+    sent_before: u64,
+    received_before: u64,
+    alarm: Alarm,
+}
+
+impl Watch {
+    fn new(bounds: &Bounds, meter: &Meter) -> Watch {
+        Watch {
+            deadline: bounds.deadline,
+            timeout: bounds.timeout,
+            stall: bounds.stall,
+            moved: meter.moved(),
+            moved_at: Instant::now(),
+            sent_before: meter.sent.load(Relaxed),
+            received_before: meter.received.load(Relaxed),
+            alarm: Alarm::default(),
+        }
+    }
+
+    /// Ready with an error when the call's time is over or nothing has moved for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter, answered: bool) -> Poll<Error> {
+        let moved = meter.moved();
+        if moved != self.moved {
+            self.moved = moved;
+            self.moved_at = Instant::now();
+        }
+        let stalls = self.moved_at + self.stall;
+        if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
+            return Poll::Pending;
+        }
+        let sent = meter.sent.load(Relaxed) != self.sent_before;
+        let (phase, delivery) = match (answered, sent) {
+            (true, _) => (Phase::Receive, Delivery::Answered),
+            (false, true) => (Phase::Wait, Delivery::Unknown),
+            (false, false) => (Phase::Send, Delivery::NotSent),
+        };
+        let error = if self.deadline <= stalls {
+            Error::new(Reason::TimeoutTotal, phase, "the call's time is over").with_budget("timeout", self.timeout)
+        } else {
+            Error::new(Reason::TimeoutStalled, phase, "no byte moved").with_budget("stall_timeout", self.stall)
+        };
+        Poll::Ready(error.with_delivery(delivery))
+    }
+}

@@ -1,0 +1,435 @@
+//! The caller's own thread as the executor.
+//!
+//! A blocking caller polls its request and its connection itself and waits in the kernel on that one
+//! socket: no runtime thread is woken, nothing hops. [`block_on`] drives one future, [`drive_all`] many
+//! over one `poll(2)`. It owns the protocol between this loop and [`Stream`](crate::stream::Stream): a
+//! thread-local [`Turn`] in which the stream notes what it missed and the loop grants what it may do.
+//! It never decides about requests; time comes from the monotonic clock.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::os::fd::RawFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Phase, Reason, Result};
+use crate::sys::{self, Event, PollFd};
+
+/// The longest wait in the kernel: after it the loop looks at deadlines again. It is also the receive
+/// time-out of every socket.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+thread_local! {
+    static TURN: Turn = const { Turn::new() };
+    /// The waker of this thread, made once: a wake is a flag, and an unpark only where the thread sleeps.
+    static SIGNAL: RefCell<Option<Arc<Signal>>> = const { RefCell::new(None) };
+}
+
+/// What the loop and the streams tell each other during one poll of a future.
+struct Turn {
+    /// Whether a caller drives this thread; otherwise a runtime does.
+    active: Cell<bool>,
+    /// Whether a non-blocking read may bring something. It may not after a short read: the socket was empty.
+    readable: Cell<bool>,
+    /// Whether the next read may wait in the kernel: nothing else is left to do.
+    may_wait: Cell<bool>,
+    missed: Cell<Missed>,
+    wake_at: Cell<Option<Instant>>,
+}
+
+/// The socket, and the events on it, that a poll could not do without.
+#[derive(Clone, Copy)]
+struct Missed {
+    socket: RawFd,
+    events: i16,
+}
+
+const NOTHING: Missed = Missed { socket: -1, events: 0 };
+
+impl Turn {
+    const fn new() -> Turn {
+        Turn {
+            active: Cell::new(false),
+            readable: Cell::new(false),
+            may_wait: Cell::new(false),
+            missed: Cell::new(NOTHING),
+            wake_at: Cell::new(None),
+        }
+    }
+
+    fn miss(&self, socket: RawFd, event: i16) {
+        let missed = self.missed.get();
+        let events = if missed.socket == socket { missed.events | event } else { event };
+        self.missed.set(Missed { socket, events });
+    }
+}
+
+/// Whether the current poll is driven by a caller, so that reads and writes go through [`read`] and [`write`].
+pub(crate) fn is_driven() -> bool {
+    TURN.with(|turn| turn.active.get())
+}
+
+/// Says that the next read shall really look at the socket: the liveness probe before a reuse.
+pub(crate) fn look_again() {
+    TURN.with(|turn| turn.readable.set(true));
+}
+
+/// A read on behalf of the caller that drives. `receive` is told whether it may wait; `size` is how much it could take.
+pub(crate) fn read(
+    socket: RawFd,
+    size: usize,
+    receive: impl FnOnce(bool) -> std::io::Result<usize>,
+) -> Poll<std::io::Result<usize>> {
+    TURN.with(|turn| {
+        let wait = turn.may_wait.replace(false);
+        if !wait && !turn.readable.get() {
+            turn.miss(socket, sys::READ);
+            return Poll::Pending;
+        }
+        match receive(wait) {
+            Ok(got) => {
+                // An end of stream stays readable; a short read has emptied the socket.
+                turn.readable.set(got == 0 || got == size);
+                Poll::Ready(Ok(got))
+            }
+            Err(error) if is_not_yet(&error) => {
+                turn.readable.set(false);
+                turn.miss(socket, sys::READ);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    })
+}
+
+/// A write on behalf of the caller that drives.
+pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> std::io::Result<usize>) -> Poll<std::io::Result<usize>> {
+    match send() {
+        Err(error) if is_not_yet(&error) => {
+            TURN.with(|turn| turn.miss(socket, sys::WRITE));
+            Poll::Pending
+        }
+        result => Poll::Ready(result),
+    }
+}
+
+fn is_not_yet(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+}
+
+/// A time-out that works wherever it is polled: noted for the loop that drives, or a timer of the runtime.
+#[derive(Default)]
+pub(crate) struct Alarm(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Alarm {
+    /// Ready once `at` has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        if is_driven() {
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            TURN.with(|turn| turn.wake_at.set(Some(turn.wake_at.get().map_or(at, |earlier| earlier.min(at)))));
+            return Poll::Pending;
+        }
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        if sleep.deadline() != at.into() {
+            sleep.as_mut().reset(at.into());
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+/// Waits until `at`.
+pub(crate) async fn sleep_until(at: Instant) {
+    let mut alarm = Alarm::default();
+    std::future::poll_fn(|cx| alarm.poll(cx, at)).await;
+}
+
+/// The future's result, or nothing where `at` passes first. The future is asked first.
+pub(crate) async fn before<F: Future>(at: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut alarm = Alarm::default();
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => alarm.poll(cx, at).map(|()| None),
+    })
+    .await
+}
+
+/// Puts the thread's turn back as it was, also on a panic: a caller may drive inside another one's callback.
+struct Driving {
+    was_active: bool,
+}
+
+impl Driving {
+    fn begin() -> Driving {
+        TURN.with(|turn| Driving { was_active: turn.active.replace(true) })
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        TURN.with(|turn| {
+            turn.active.set(self.was_active);
+            turn.may_wait.set(false);
+        });
+    }
+}
+
+/// The flag of a waker. Waking costs one store while the thread runs.
+struct Signal {
+    woken: AtomicBool,
+    parked: AtomicBool,
+    thread: Thread,
+}
+
+impl Signal {
+    fn of_this_thread() -> Arc<Signal> {
+        SIGNAL.with(|cached| {
+            // Taken, not shared: a future that drives another one inside itself gets a signal of its own.
+            cached.borrow_mut().take().unwrap_or_else(|| {
+                Arc::new(Signal {
+                    woken: AtomicBool::new(false),
+                    parked: AtomicBool::new(false),
+                    thread: std::thread::current(),
+                })
+            })
+        })
+    }
+
+    fn park(&self, timeout: Duration) {
+        self.parked.store(true, Ordering::SeqCst);
+        if !self.woken.load(Ordering::SeqCst) {
+            std::thread::park_timeout(timeout);
+        }
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// Drives one future on this thread until it ends. It must bound itself by [`Alarm`]s.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let signal = Signal::of_this_thread();
+    let waker = Waker::from(Arc::clone(&signal));
+    let mut cx = Context::from_waker(&waker);
+    let output = loop {
+        let driving = Driving::begin();
+        TURN.with(|turn| {
+            turn.missed.set(NOTHING);
+            turn.wake_at.set(None);
+        });
+        let polled = future.as_mut().poll(&mut cx);
+        drop(driving);
+        if let Poll::Ready(output) = polled {
+            break output;
+        }
+        if !signal.woken.swap(false, Ordering::SeqCst) {
+            wait(&signal);
+        }
+    };
+    signal.woken.store(false, Ordering::SeqCst);
+    SIGNAL.with(|cached| *cached.borrow_mut() = Some(signal));
+    output
+}
+
+/// Waits for what the last poll missed. Where only an answer is awaited, the wait is the next read itself.
+fn wait(signal: &Signal) {
+    TURN.with(|turn| {
+        let left = turn.wake_at.get().map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
+        let missed = turn.missed.get();
+        if missed.events == 0 {
+            signal.park(left.min(SLICE));
+        } else if missed.events == sys::READ && left >= SLICE {
+            turn.may_wait.set(true);
+        } else {
+            sys::poll(&mut [PollFd { fd: missed.socket, events: missed.events, revents: 0 }], left.min(SLICE));
+            turn.readable.set(true);
+        }
+    });
+}
+
+/// One of many futures that a caller drives at once.
+struct Lane<'a> {
+    future: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+    signal: Arc<LaneSignal>,
+    readable: bool,
+    wake_at: Option<Instant>,
+}
+
+struct LaneSignal {
+    woken: AtomicBool,
+    hub: Arc<Hub>,
+}
+
+/// What wakes the loop while it waits for its sockets.
+struct Hub {
+    asleep: AtomicBool,
+    event: Event,
+}
+
+impl Wake for LaneSignal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        if self.hub.asleep.swap(false, Ordering::SeqCst) {
+            self.hub.event.raise();
+        }
+    }
+}
+
+/// Drives many futures on this thread until all have ended, waiting for all their sockets in one `poll(2)`.
+///
+/// # Errors
+/// Where the process has no descriptor left for the event that wakes it.
+pub(crate) fn drive_all<'a>(futures: impl IntoIterator<Item = Pin<Box<dyn Future<Output = ()> + 'a>>>) -> Result<()> {
+    let event = Event::new().map_err(|error| {
+        Error::new(Reason::ConnectResource, Phase::Queue, format!("no descriptor is left: {error}")).with_source(error)
+    })?;
+    let hub = Arc::new(Hub { asleep: AtomicBool::new(false), event });
+    let mut lanes: Vec<Lane<'a>> = futures
+        .into_iter()
+        .map(|future| Lane {
+            future: Some(future),
+            signal: Arc::new(LaneSignal { woken: AtomicBool::new(true), hub: Arc::clone(&hub) }),
+            readable: true,
+            wake_at: None,
+        })
+        .collect();
+    let wakers: Vec<Waker> = lanes.iter().map(|lane| Waker::from(Arc::clone(&lane.signal))).collect();
+    // One descriptor a lane, in the same order, and the hub's at the end. A negative one is passed over.
+    let idle = PollFd { fd: -1, events: 0, revents: 0 };
+    let mut descriptors = vec![idle; lanes.len()];
+    descriptors.push(PollFd { fd: hub.event.as_raw_fd(), events: sys::READ, revents: 0 });
+
+    let mut open = lanes.len();
+    while open > 0 {
+        let mut ran = false;
+        for ((lane, waker), descriptor) in lanes.iter_mut().zip(&wakers).zip(&mut descriptors) {
+            if lane.future.is_some() && lane.signal.woken.swap(false, Ordering::SeqCst) {
+                ran = true;
+                let missed = lane.run(waker);
+                *descriptor = PollFd { fd: missed.socket, events: missed.events, revents: 0 };
+                if lane.future.is_none() {
+                    open -= 1;
+                }
+            }
+        }
+        if !ran {
+            sleep(&hub, &mut lanes, &mut descriptors);
+        }
+    }
+    Ok(())
+}
+
+impl Lane<'_> {
+    fn run(&mut self, waker: &Waker) -> Missed {
+        let Some(future) = &mut self.future else { return NOTHING };
+        let driving = Driving::begin();
+        TURN.with(|turn| {
+            turn.missed.set(NOTHING);
+            turn.wake_at.set(None);
+            turn.readable.set(self.readable);
+        });
+        let polled = future.as_mut().poll(&mut Context::from_waker(waker));
+        drop(driving);
+        if polled.is_ready() {
+            self.future = None;
+            return NOTHING;
+        }
+        TURN.with(|turn| {
+            self.readable = turn.readable.get();
+            self.wake_at = turn.wake_at.get();
+            turn.missed.get()
+        })
+    }
+}
+
+/// Waits until a socket is ready, another thread wakes a lane, or a lane's time has come.
+fn sleep(hub: &Hub, lanes: &mut [Lane<'_>], descriptors: &mut [PollFd]) {
+    hub.asleep.store(true, Ordering::SeqCst);
+    // A lane that has ended may still be woken by what it left behind.
+    let open = || lanes.iter().filter(|lane| lane.future.is_some());
+    if !open().any(|lane| lane.signal.woken.load(Ordering::SeqCst)) {
+        let next = open().filter_map(|lane| lane.wake_at).min();
+        let left = next.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
+        for descriptor in descriptors.iter_mut() {
+            descriptor.revents = 0;
+        }
+        sys::poll(descriptors, left.min(SLICE));
+    }
+    if !hub.asleep.swap(false, Ordering::SeqCst) {
+        hub.event.clear();
+    }
+    let now = Instant::now();
+    for (lane, descriptor) in lanes.iter_mut().zip(descriptors) {
+        let ready = descriptor.revents != 0;
+        lane.readable |= ready;
+        if ready || lane.wake_at.is_some_and(|at| at <= now) {
+            lane.signal.woken.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_at_its_time_and_not_before() {
+        let start = Instant::now();
+        let at = start + Duration::from_millis(20);
+        assert!(block_on(before(at, std::future::pending::<()>())).is_none());
+        assert!(Instant::now() >= at);
+    }
+
+    #[test]
+    fn another_thread_wakes_a_caller() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || sender.send(7));
+        assert_eq!(block_on(receiver).unwrap(), 7);
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn many_futures_end_in_any_order_and_wake_each_other() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let sum = Cell::new(0);
+        let waits: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async {
+            let received = receiver.await.unwrap();
+            sum.set(sum.get() + received);
+        });
+        let sends: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async {
+            sleep_until(Instant::now() + Duration::from_millis(5)).await;
+            sum.set(1);
+            sender.send(2).unwrap();
+        });
+        drive_all([waits, sends]).unwrap();
+        assert_eq!(sum.get(), 3);
+    }
+
+    #[test]
+    fn driving_inside_a_driven_future_works() {
+        assert_eq!(block_on(async { block_on(async { 3 }) + 1 }), 4);
+        assert!(!is_driven());
+    }
+}

@@ -1,0 +1,181 @@
+//! One call: admit, lease, send, classify, and either return or try again.
+//!
+//! It owns the loop that the README describes and nothing else: the connections are the pool's, the
+//! decision is `retry`'s, the bytes are the connection's. The same loop serves a blocking caller, a batch
+//! and, on a runtime, an async caller; it never knows which.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::RETRY_AFTER;
+use tracing::Instrument;
+
+use crate::config::Config;
+use crate::connection::{Answer, Bounds};
+use crate::drive;
+use crate::error::{Delivery, Error, Phase, Reason, Result};
+use crate::event::Counters;
+use crate::message::{Request, Response, Trace};
+use crate::pin_set::PinSet;
+use crate::pool::{Pool, Site};
+use crate::retry::{self, Ending, Safety, Terms, Verdict};
+
+/// What a call needs of its client.
+pub(crate) struct Core {
+    pub(crate) config: Arc<Config>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Core {
+    /// The moment a call that begins now must have ended.
+    pub(crate) fn deadline(&self, request: &Request, now: Instant) -> (Instant, Duration) {
+        let timeout = request.deadline_after().unwrap_or(self.config.timeout);
+        (now + timeout, timeout)
+    }
+
+    /// Runs one call to its end.
+    pub(crate) async fn call(&self, request: &Request, latest: Option<Instant>) -> Result<Response> {
+        let begun = Instant::now();
+        self.counters.requests.one();
+        let result = self.try_call(request, begun, latest).await;
+        match &result {
+            Ok(response) => self.counters.answered(response.trace.total),
+            Err(error) => {
+                self.counters.failures.one();
+                tracing::debug!(reason = error.reason().as_str(), "call failed");
+            }
+        }
+        result
+    }
+
+    async fn try_call(&self, request: &Request, begun: Instant, latest: Option<Instant>) -> Result<Response> {
+        request.check()?;
+        let site = self.pool.site(request.scheme(), request.authority())?;
+        let (mut deadline, timeout) = self.deadline(request, begun);
+        deadline = latest.map_or(deadline, |latest| latest.min(deadline));
+        let safety = match request {
+            _ if request.is_idempotent() => Safety::Idempotent,
+            _ if request.is_keyed() => Safety::Keyed,
+            _ => Safety::Once,
+        };
+        let terms = Terms {
+            max_attempts: u32::try_from(self.config.max_attempts).unwrap_or(u32::MAX),
+            backoff_base: self.config.backoff_base,
+            backoff_max: self.config.backoff_max,
+        };
+        site.budget().earn();
+        let (mut attempt, mut replaced) = (1, 0);
+        loop {
+            let tried = self.attempt(&site, request, deadline, timeout, begun).await;
+            let ending = match &tried {
+                Ok(response) => Ending::Answered { status: response.status(), retry_after: asked_to_wait(response) },
+                Err((error, reused)) => {
+                    Ending::Failed { reason: error.reason(), delivery: error.delivery(), reused: *reused }
+                }
+            };
+            let now = Instant::now();
+            let random = fastrand::f64();
+            let verdict = {
+                let mut budget = site.budget();
+                retry::decide(&terms, safety, ending, attempt, replaced, now, deadline, &mut budget, random)
+            };
+            match verdict {
+                Verdict::Return => {
+                    return match tried {
+                        Ok(mut response) => {
+                            response.trace.attempts = attempt;
+                            response.trace.total = now.duration_since(begun);
+                            Ok(response)
+                        }
+                        Err((error, _)) => Err(describe(error, safety, &site, attempt, now.duration_since(begun))),
+                    };
+                }
+                Verdict::Replace => {
+                    replaced += 1;
+                    self.counters.replaced.one();
+                }
+                Verdict::Again(at) => {
+                    attempt += 1;
+                    self.counters.retries.one();
+                    tracing::debug!(host = %site.label, attempt, "sending again");
+                    drive::sleep_until(at).await;
+                }
+            }
+        }
+    }
+
+    /// One try. An error comes with whether its connection had served before.
+    async fn attempt(
+        &self,
+        site: &Arc<Site>,
+        request: &Request,
+        deadline: Instant,
+        timeout: Duration,
+        begun: Instant,
+    ) -> Result<Response, (Error, bool)> {
+        let leased = site.lease(deadline, timeout).instrument(tracing::debug_span!("lease", host = %site.label)).await;
+        let mut lease = leased.map_err(|error| (error, false))?;
+        let leased_at = Instant::now();
+        let connection = lease.connection();
+        let reused = connection.uses > 0;
+        if reused {
+            self.counters.reuses.one();
+        }
+        let bounds = Bounds {
+            deadline,
+            timeout,
+            stall: self.config.stall_timeout,
+            max_interim: self.config.max_interim,
+            max_body: self.config.max_body.0,
+        };
+        let message = request.to_http(&site.host_header, &self.config.user_agent.0);
+        let exchanged = connection
+            .exchange(message, &bounds)
+            .instrument(tracing::debug_span!("exchange", host = %site.label))
+            .await;
+        let address = connection.address;
+        let Answer { status, headers, body, head_at } =
+            exchanged.map_err(|error| (error.with_address(address), reused))?;
+        let trace = Trace {
+            address: Some(address),
+            attempts: 1,
+            reused,
+            queue: leased_at.duration_since(begun),
+            connect: if reused { Duration::ZERO } else { connection.connect },
+            handshake: if reused { Duration::ZERO } else { connection.handshake },
+            wait: head_at.duration_since(leased_at),
+            receive: head_at.elapsed(),
+            total: Duration::ZERO,
+        };
+        if connection.is_reusable().await {
+            lease.end();
+        }
+        Ok(Response { status, headers, body, trace })
+    }
+}
+
+fn asked_to_wait(response: &Response) -> Option<Duration> {
+    let value = response.headers.get(RETRY_AFTER)?;
+    retry::retry_after(value.to_str().ok()?, PinSet::now())
+}
+
+/// The error as the caller gets it: with the host, the effort, and an honest word about a write.
+fn describe(error: Error, safety: Safety, site: &Site, attempts: u32, elapsed: Duration) -> Error {
+    let error = if safety == Safety::Once && error.delivery() == Delivery::Unknown {
+        let mut unknown = Error::new(
+            Reason::WriteOutcomeUnknown,
+            error.phase(),
+            format!("the request may have arrived, and its answer did not ({})", error.reason().as_str()),
+        )
+        .with_delivery(Delivery::Unknown);
+        if let Some(address) = error.address() {
+            unknown = unknown.with_address(address);
+        }
+        unknown.with_source(error)
+    } else {
+        error
+    };
+    debug_assert!(error.phase() != Phase::Configure || error.delivery() == Delivery::NotSent);
+    error.with_host(site.label.clone()).with_effort(attempts, elapsed)
+}

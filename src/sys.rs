@@ -1,0 +1,154 @@
+//! The system calls of the fast path, and what happens at `fork()`. The only `unsafe` of the core.
+//!
+//! It owns the flags of `recv`, `send` and `poll`, the event descriptor that wakes a waiting caller, and
+//! the list of our sockets that a child process closes. It decides nothing and keeps no time.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+fn checked(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads into `buffer`; waits up to the socket's receive time-out where `wait` says so, else not at all.
+pub(crate) fn recv(socket: RawFd, buffer: &mut [MaybeUninit<u8>], wait: bool) -> io::Result<usize> {
+    let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
+    // SAFETY: the pointer and length are those of one live, writable slice; the kernel writes at most that much.
+    checked(unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+}
+
+/// Writes without waiting and without SIGPIPE.
+pub(crate) fn send(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are those of one live slice, which is only read.
+    checked(unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+}
+
+/// Writes several slices in one call, without waiting and without SIGPIPE.
+pub(crate) fn send_vectored(socket: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len() as _;
+    // SAFETY: `IoSlice` has the layout of `iovec` (its documentation promises it); the slices outlive the call and
+    // are only read.
+    checked(unsafe { libc::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+}
+
+/// Sets how long a waiting `recv` waits at most.
+pub(crate) fn set_receive_timeout(socket: RawFd, timeout: Duration) -> io::Result<()> {
+    let value = libc::timeval { tv_sec: timeout.as_secs() as _, tv_usec: timeout.subsec_micros() as _ };
+    // SAFETY: the pointer and length describe one live timeval, which is only read.
+    let result = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const value).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    checked(result as isize).map(drop)
+}
+
+pub(crate) use libc::pollfd as PollFd;
+
+pub(crate) const READ: i16 = libc::POLLIN;
+pub(crate) const WRITE: i16 = libc::POLLOUT;
+
+/// Waits until a descriptor is ready, the time is over (rounded up to a millisecond) or a signal comes.
+pub(crate) fn poll(descriptors: &mut [PollFd], timeout: Duration) {
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
+    // SAFETY: the pointer and length are those of one live slice of pollfd. A failure (EINTR) leaves `revents` as they
+    // are, which callers clear first; they look again at time and readiness in any case.
+    unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, milliseconds) };
+}
+
+/// A counter in the kernel: what another thread writes to wake a caller that waits in `poll`.
+pub(crate) struct Event(OwnedFd);
+
+impl Event {
+    pub(crate) fn new() -> io::Result<Event> {
+        // SAFETY: no pointer is passed; a descriptor that is returned is ours alone.
+        let fd = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } as isize)?;
+        // SAFETY: `fd` is open and owned by nobody else.
+        Ok(Event(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
+    }
+
+    pub(crate) fn raise(&self) {
+        let one = 1_u64;
+        // SAFETY: eight live bytes are read. The only failure is a full counter, which wakes as well.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut count = 0_u64;
+        // SAFETY: eight live bytes are written. The only failure is an empty counter, which is clear.
+        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// How many forks lie between this process and the one that loaded the library.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// The generation of this process. Costs one load; `getpid` would be a system call for every request.
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Our sockets, for the child of a fork to close. A socket that finds no place here only stays open in a child.
+static SOCKETS: [AtomicI32; 4096] = [const { AtomicI32::new(NONE) }; 4096];
+const NONE: i32 = -1;
+
+/// A place in [`SOCKETS`]. It must be dropped before its socket is closed, or a child could close a stranger's.
+pub(crate) struct Registered(Option<&'static AtomicI32>);
+
+impl Registered {
+    pub(crate) fn new(socket: RawFd) -> Registered {
+        watch_forks();
+        let place = SOCKETS
+            .iter()
+            .find(|place| place.compare_exchange(NONE, socket, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        Registered(place)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.store(NONE, Ordering::Release);
+        }
+    }
+}
+
+/// Asks to be told of forks. Cheap to call again.
+pub(crate) fn watch_forks() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a plain function that lives as long as the library; it calls only `close` and touches
+        // only atomics, both of which are safe between fork and exec of a process with threads.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
+/// Runs in the child, before `fork()` returns there. Closing the child's copies neither shuts the parent's connections
+/// down nor takes them off the parent's reactor (the parent's descriptors keep both alive); leaving them open would keep
+/// them alive at the proxy after the parent has closed them.
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    for place in &SOCKETS {
+        let socket = place.swap(NONE, Ordering::Relaxed);
+        if socket != NONE {
+            // SAFETY: the place held an open socket of this library at the time of the fork (see `Registered`), and every
+            // structure that owned it is abandoned in this process, so nobody uses or closes the number again.
+            unsafe { libc::close(socket) };
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Whom TLS trusts, and what its failures are called.
+//!
+//! It owns the rustls configuration of one client: versions, roots, and the store of sessions to resume,
+//! which belongs to this client alone, so that clients with other trust never share a session. It maps
+//! every failure to a reason. No socket is touched here.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::config::Config;
+use crate::error::{Error, Phase, Reason, Result};
+
+/// Sessions kept for resumption; each host keeps a few tickets, so this is enough for a hundred hosts.
+const SESSIONS: usize = 512;
+
+/// A CA file with more than this is not one: Mozilla's list takes 200 KiB.
+const MAX_CA_FILE: u64 = 16 << 20;
+
+fn broken_trust(detail: String) -> Error {
+    Error::new(Reason::ConfigTrust, Phase::Configure, detail)
+}
+
+/// The configuration for every TLS connection of a client.
+pub(crate) fn configuration(config: &Config) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| broken_trust(format!("no TLS version is usable: {error}")))?;
+    let builder = if config.danger_accept_any_certificate {
+        tracing::warn!(
+            "danger_accept_any_certificate is on: no certificate is verified, anybody can read and change what is sent"
+        );
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    } else {
+        builder.with_root_certificates(roots(config)?)
+    };
+    let mut tls = builder.with_no_client_auth();
+    forget_sessions(&mut tls);
+    Ok(Arc::new(tls))
+}
+
+/// Gives the configuration an empty store of sessions of its own.
+pub(crate) fn forget_sessions(tls: &mut ClientConfig) {
+    tls.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
+}
+
+fn roots(config: &Config) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    if config.web_roots {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if config.system_roots {
+        // Some of a machine's roots may be unreadable; what could be read is still wanted.
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            return Err(broken_trust("system_roots is on and this machine has no usable root".to_owned()));
+        }
+    }
+    if let Some(path) = &config.ca_file.0 {
+        for certificate in read_ca_file(path)? {
+            roots.add(certificate).map_err(|error| {
+                broken_trust(format!("{} holds a certificate that is no CA certificate: {error}", path.display()))
+            })?;
+        }
+    }
+    Ok(roots)
+}
+
+fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let unreadable =
+        |error: io::Error| broken_trust(format!("{} can't be read: {error}", path.display())).with_source(error);
+    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_CA_FILE {
+        return Err(broken_trust(format!("{} is over {MAX_CA_FILE} bytes", path.display())));
+    }
+    let pem = std::fs::read(path).map_err(unreadable)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| broken_trust(format!("{} holds a malformed certificate: {error}", path.display())))?;
+    if certificates.is_empty() {
+        return Err(broken_trust(format!("{} holds no certificate", path.display())));
+    }
+    Ok(certificates)
+}
+
+/// The name that is sent as SNI and that the certificate is checked for; never the pinned address of a named host.
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(|_| Error::input(format!("{host:?} can't be a TLS server name")))
+}
+
+/// The reason and the words for a failed handshake.
+pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                (Reason::TlsClosed, "the connection ended inside the handshake".to_owned())
+            }
+            _ => (Reason::TlsClosed, format!("the handshake failed: {error}")),
+        };
+    };
+    let reason = match tls {
+        rustls::Error::InvalidCertificate(certificate) => certificate_reason(certificate),
+        rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
+        | rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)
+        | rustls::Error::PeerIncompatible(_) => Reason::TlsVersion,
+        rustls::Error::AlertReceived(_) => Reason::TlsAlert,
+        rustls::Error::InvalidMessage(_) => Reason::TlsNotTls,
+        _ => Reason::TlsProtocol,
+    };
+    (reason, format!("{tls}"))
+}
+
+fn certificate_reason(error: &CertificateError) -> Reason {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Reason::TlsExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Reason::TlsNotYetValid,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Reason::TlsWrongName,
+        CertificateError::UnknownIssuer => Reason::TlsUnknownIssuer,
+        // A self-signed end entity is offered as its own issuer.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            Reason::TlsUnknownIssuer
+        }
+        _ => Reason::TlsCertificate,
+    }
+}
+
+/// Whether another address of the same host may succeed: not where the certificate itself is wrong.
+pub(crate) fn may_try_elsewhere(reason: Reason) -> bool {
+    matches!(reason, Reason::TlsTimeout | Reason::TlsClosed | Reason::TlsNotTls | Reason::TlsAlert)
+}
+
+/// The verifier behind `danger_accept_any_certificate`.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
