@@ -261,7 +261,7 @@ impl Life {
                         }
                     }
                 }
-                leases.into_iter().for_each(crate::pool::Lease::end);
+                leases.into_iter().for_each(|lease| lease.end(Instant::now()));
             });
             warm
         }))
@@ -349,7 +349,7 @@ impl Client {
             }
         }
         pinned.replace(Pin::by_hand(addresses.to_vec(), PinSet::now()), Source::ByHand);
-        life.core.pool.sites().iter().for_each(|site| site.drain());
+        life.core.pool.reap(Instant::now());
         Ok(())
     }
 

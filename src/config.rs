@@ -649,16 +649,19 @@ lists! {
     /// Detours: host, port, and whom to dial instead.
     ConnectTo((Box<str>, u16, Box<str>, u16)) "list of host:port:host:port" by |text| {
         let fail = || format!("{text:?} is not host:port:host:port");
-        let mut parts = text.rsplitn(4, ':');
-        let mut next = || parts.next().ok_or_else(fail);
-        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(fail);
-        let (to_port, to_host, from_port, from_host) = (port(next()?)?, next()?, port(next()?)?, next()?);
-        Ok((canonical_host(from_host).map_err(plain)?, from_port, canonical_host(to_host).map_err(plain)?, to_port))
+        // Split before the second host, which follows the first port; an IPv6 address is in brackets.
+        let after_host = if text.starts_with('[') { text.find(']').unwrap_or(0) } else { 0 };
+        let after_port = text[after_host..].match_indices(':').nth(1).map(|(at, _)| after_host + at).ok_or_else(fail)?;
+        let end = |text: &str| Origin::parse(&format!("tcp://{text}")).map_err(plain);
+        let (from, to) = (end(&text[..after_port])?, end(&text[after_port + 1..])?);
+        Ok((from.host().into(), from.port(), to.host().into(), to.port()))
     };
-    /// Another name for a host.
+    /// Another name for a host, with a port where one is wanted.
     NameMap((Box<str>, Box<str>)) "list of host=name" by |text| {
         let (host, name) = text.split_once('=').ok_or_else(|| format!("{text:?} is not host=name"))?;
-        Ok((canonical_host(host.trim()).map_err(plain)?, Origin::parse(name.trim()).map_err(plain)?.host().into()))
+        let name = name.trim();
+        Origin::parse(name).map_err(plain)?;
+        Ok((canonical_host(host.trim()).map_err(plain)?, name.to_ascii_lowercase().into()))
     };
 }
 

@@ -65,7 +65,7 @@ impl Dialer {
     }
 
     /// A connection to the route's origin.
-    pub(crate) async fn dial(&self, route: &Route, place: Place<Connection>) -> Result<Connection> {
+    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>) -> Result<Box<Connection>> {
         let live = Live::new(&self.counters);
         let begun = Instant::now();
         let result = match self.dial_pinned(route).await {
@@ -96,7 +96,7 @@ impl Dialer {
             live,
             place,
         };
-        Connection::new(parts).await
+        Connection::new(parts).await.map(Box::new)
     }
 
     /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.

@@ -13,8 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -23,11 +22,11 @@ use crate::drive::{self, Alarm};
 use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
+use crate::message::Headers;
 use crate::stream::{Io, Meter};
 
-/// Bodies up to this size are copied out of hyper's read buffer, with the headers: a kept answer then holds what it
-/// needs, and hyper reads the next one into the same memory.
-const COPIED_BODY: usize = 16 * 1024;
+/// The number of header fields that hyper takes where it is told none.
+const HYPER_MAX_HEADERS: usize = 100;
 /// The most that is reserved because a peer says it will send as much.
 const TRUSTED_LENGTH: u64 = 1 << 20;
 
@@ -49,7 +48,7 @@ pub(crate) struct Connection {
     /// Exchanges that have begun on it.
     pub(crate) uses: u64,
     _live: Live,
-    _place: Place<Connection>,
+    _place: Place<Box<Connection>>,
 }
 
 /// Counts a live connection for as long as it exists.
@@ -80,7 +79,7 @@ pub(crate) struct Parts {
     pub(crate) max_headers: usize,
     pub(crate) max_header_count: usize,
     pub(crate) live: Live,
-    pub(crate) place: Place<Connection>,
+    pub(crate) place: Place<Box<Connection>>,
 }
 
 /// The limits of one exchange.
@@ -96,7 +95,7 @@ pub(crate) struct Bounds {
 /// An answer as it came, read to its end.
 pub(crate) struct Answer {
     pub(crate) status: http::StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) head_at: Instant,
 }
@@ -104,14 +103,15 @@ pub(crate) struct Answer {
 impl Connection {
     /// Makes hyper's state machine over a socket that is already off the reactor. Nothing is sent.
     pub(crate) async fn new(parts: Parts) -> Result<Connection> {
-        let (sender, state) = http1::Builder::new()
-            .max_headers(parts.max_header_count)
-            .max_header_size(parts.max_headers)
-            .handshake(parts.io)
-            .await
-            .map_err(|error| {
-                Error::new(Reason::Internal, Phase::Connect, "no HTTP state could be made").with_source(error)
-            })?;
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(parts.max_headers);
+        if parts.max_header_count != HYPER_MAX_HEADERS {
+            // Saying hyper's own number would cost each answer 6 KiB of copying: it then fills its tables at run time.
+            builder.max_headers(parts.max_header_count);
+        }
+        let (sender, state) = builder.handshake(parts.io).await.map_err(|error| {
+            Error::new(Reason::Internal, Phase::Connect, "no HTTP state could be made").with_source(error)
+        })?;
         let now = Instant::now();
         Ok(Connection {
             sender,
@@ -143,6 +143,7 @@ impl Connection {
         &mut self,
         mut message: http::Request<Full<Bytes>>,
         bounds: &Bounds,
+        now: Instant,
     ) -> Result<Answer> {
         self.uses += 1;
         drive::look_again();
@@ -154,7 +155,7 @@ impl Connection {
                 meter.tripped.store(true, Relaxed);
             }
         });
-        let mut watch = Watch::new(bounds, &self.meter);
+        let mut watch = Watch::new(bounds, &self.meter, now);
         let response = {
             let mut answer = pin!(self.sender.send_request(message));
             poll_fn(|cx| {
@@ -177,7 +178,7 @@ impl Connection {
             return Err(answered(Reason::ProtocolUnexpected, "the answer switches protocols, which nobody asked for"));
         }
         let body = self.read_body(body, bounds, &mut watch).await?;
-        let (headers, body) = compact(head.headers, body);
+        let (headers, body) = Headers::pack(&head.headers, body);
         Ok(Answer { status: head.status, headers, body, head_at })
     }
 
@@ -292,28 +293,6 @@ fn body_failure(error: &hyper::Error) -> Error {
     answered(reason, detail)
 }
 
-/// Copies an answer's parts out of hyper's read buffer into one allocation of their size.
-fn compact(mut headers: HeaderMap, body: Bytes) -> (HeaderMap, Bytes) {
-    let copied_body = if body.len() <= COPIED_BODY { body.len() } else { 0 };
-    let size = headers.values().map(HeaderValue::len).sum::<usize>() + copied_body;
-    let mut packed = BytesMut::with_capacity(size);
-    for value in headers.values() {
-        packed.extend_from_slice(value.as_bytes());
-    }
-    packed.extend_from_slice(&body[..copied_body]);
-    let packed = packed.freeze();
-    let mut at = 0;
-    for value in headers.values_mut() {
-        let end = at + value.len();
-        if let Ok(copy) = HeaderValue::from_maybe_shared(packed.slice(at..end)) {
-            *value = copy;
-        }
-        at = end;
-    }
-    let body = if copied_body > 0 { packed.slice(at..) } else { body };
-    (headers, body)
-}
-
 /// The deadline of an exchange and the watch over its progress.
 struct Watch {
     deadline: Instant,
@@ -327,13 +306,13 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(bounds: &Bounds, meter: &Meter) -> Watch {
+    fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
         Watch {
             deadline: bounds.deadline,
             timeout: bounds.timeout,
             stall: bounds.stall,
             moved: meter.moved(),
-            moved_at: Instant::now(),
+            moved_at: now,
             sent_before: meter.sent.load(Relaxed),
             received_before: meter.received.load(Relaxed),
             alarm: Alarm::default(),

@@ -4,10 +4,10 @@
 //! decision is `retry`'s, the bytes are the connection's. The same loop serves a blocking caller, a batch
 //! and, on a runtime, an async caller; it never knows which.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::RETRY_AFTER;
 use tracing::Instrument;
 
 use crate::config::Config;
@@ -68,13 +68,16 @@ impl Core {
         let (mut attempt, mut replaced) = (1, 0);
         loop {
             let tried = self.attempt(&site, request, deadline, timeout, begun).await;
-            let ending = match &tried {
-                Ok(response) => Ending::Answered { status: response.status(), retry_after: asked_to_wait(response) },
+            let (ending, now) = match &tried {
+                Ok(response) => {
+                    let retry_after = asked_to_wait(response);
+                    (Ending::Answered { status: response.status(), retry_after }, begun + response.trace.total)
+                }
                 Err((error, reused)) => {
-                    Ending::Failed { reason: error.reason(), delivery: error.delivery(), reused: *reused }
+                    let (reason, delivery) = (error.reason(), error.delivery());
+                    (Ending::Failed { reason, delivery, reused: *reused }, Instant::now())
                 }
             };
-            let now = Instant::now();
             let random = fastrand::f64();
             let verdict = {
                 let mut budget = site.budget();
@@ -85,7 +88,6 @@ impl Core {
                     return match tried {
                         Ok(mut response) => {
                             response.trace.attempts = attempt;
-                            response.trace.total = now.duration_since(begun);
                             Ok(response)
                         }
                         Err((error, _)) => Err(describe(error, safety, &site, attempt, now.duration_since(begun))),
@@ -114,7 +116,9 @@ impl Core {
         timeout: Duration,
         begun: Instant,
     ) -> Result<Response, (Error, bool)> {
-        let leased = site.lease(deadline, timeout).instrument(tracing::debug_span!("lease", host = %site.label)).await;
+        // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
+        let leased =
+            pin!(site.lease(deadline, timeout)).instrument(tracing::debug_span!("lease", host = %site.label)).await;
         let mut lease = leased.map_err(|error| (error, false))?;
         let leased_at = Instant::now();
         let connection = lease.connection();
@@ -130,13 +134,13 @@ impl Core {
             max_body: self.config.max_body.0,
         };
         let message = request.to_http(&site.host_header, &self.config.user_agent.0);
-        let exchanged = connection
-            .exchange(message, &bounds)
+        let exchanged = pin!(connection.exchange(message, &bounds, leased_at))
             .instrument(tracing::debug_span!("exchange", host = %site.label))
             .await;
         let address = connection.address;
         let Answer { status, headers, body, head_at } =
             exchanged.map_err(|error| (error.with_address(address), reused))?;
+        let ended_at = Instant::now();
         let trace = Trace {
             address: Some(address),
             attempts: 1,
@@ -145,19 +149,21 @@ impl Core {
             connect: if reused { Duration::ZERO } else { connection.connect },
             handshake: if reused { Duration::ZERO } else { connection.handshake },
             wait: head_at.duration_since(leased_at),
-            receive: head_at.elapsed(),
-            total: Duration::ZERO,
+            receive: ended_at.duration_since(head_at),
+            total: ended_at.duration_since(begun),
         };
         if connection.is_reusable().await {
-            lease.end();
+            lease.end(ended_at);
         }
         Ok(Response { status, headers, body, trace })
     }
 }
 
 fn asked_to_wait(response: &Response) -> Option<Duration> {
-    let value = response.headers.get(RETRY_AFTER)?;
-    retry::retry_after(value.to_str().ok()?, PinSet::now())
+    if response.is_success() {
+        return None;
+    }
+    retry::retry_after(response.header("retry-after")?, PinSet::now())
 }
 
 /// The error as the caller gets it: with the host, the effort, and an honest word about a write.

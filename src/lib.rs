@@ -34,5 +34,10 @@ pub use blocking::Client;
 pub use config::Builder;
 pub use error::{Delivery, Error, Kind, Phase, Reason, Result};
 pub use event::{Latency, Stats};
-pub use message::{Origin, Request, Response, Scheme, Trace};
+pub use message::{Headers, Origin, Request, Response, Scheme, Trace};
 pub use pin_set::{DEFAULT_VALIDITY, Pin, PinSet};
+
+/// The README's examples, compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

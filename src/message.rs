@@ -362,8 +362,11 @@ impl Request {
         self.method.as_str()
     }
 
-    /// The first mistake made while building, as the error a call would return.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Whether it can be sent at all.
+    ///
+    /// # Errors
+    /// The first mistake made while building, which every call would return: [`Reason::ConfigInput`].
+    pub fn check(&self) -> Result<()> {
         match &self.invalid {
             None => Ok(()),
             Some(fault) => Err(Error::new(fault.0, crate::error::Phase::Configure, fault.1.clone())),
@@ -479,11 +482,88 @@ fn parse_url(text: &str) -> Result<Target> {
     Ok(Target { scheme, authority, path })
 }
 
+/// Bodies up to this size share one allocation with the headers, so that a kept answer holds what it needs and not the
+/// buffer it was read into.
+const PACKED_BODY: usize = 16 * 1024;
+
+/// The header fields of an answer, in the order in which they came, packed into one block of memory: cheap to make, to
+/// keep, to drop and to hand to another language.
+#[derive(Clone, Default)]
+pub struct Headers {
+    packed: Bytes,
+    fields: Box<[Field]>,
+}
+
+/// Where a field stands in the block: its name from `start`, its value right behind.
+#[derive(Clone, Copy)]
+struct Field {
+    start: u32,
+    name: u32,
+    value: u32,
+}
+
+impl Headers {
+    /// Packs the fields, and a small body behind them.
+    pub(crate) fn pack(headers: &HeaderMap, body: Bytes) -> (Headers, Bytes) {
+        let copied = if body.len() <= PACKED_BODY { body.len() } else { 0 };
+        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        let mut packed = Vec::with_capacity(size + copied);
+        let mut fields = Vec::with_capacity(headers.len());
+        for (name, value) in headers {
+            // A header section is at most `max_headers`, far below 4 GiB.
+            fields.push(Field {
+                start: packed.len() as u32,
+                name: name.as_str().len() as u32,
+                value: value.len() as u32,
+            });
+            packed.extend_from_slice(name.as_str().as_bytes());
+            packed.extend_from_slice(value.as_bytes());
+        }
+        packed.extend_from_slice(&body[..copied]);
+        let packed = Bytes::from(packed);
+        let body = if copied > 0 { packed.slice(size..) } else { body };
+        (Headers { packed, fields: fields.into() }, body)
+    }
+
+    fn at(&self, field: &Field) -> (&str, &[u8]) {
+        let (start, name, value) = (field.start as usize, field.name as usize, field.value as usize);
+        let text = std::str::from_utf8(&self.packed[start..start + name]).unwrap_or_default();
+        (text, &self.packed[start + name..start + name + value])
+    }
+
+    /// The first value of a field, by its case-insensitive name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All fields: the name in lower case, and the value as it came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|field| self.at(field))
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
+impl fmt::Debug for Headers {
+    /// The names only: values may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 /// An answer, read to its end.
 #[derive(Clone)]
 pub struct Response {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) trace: Trace,
 }
@@ -525,11 +605,11 @@ impl Response {
 
     /// The first value of a header, by its case-insensitive name; none where it is absent or not UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        self.headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// All headers.
-    pub fn headers(&self) -> &HeaderMap {
+    pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
@@ -679,6 +759,20 @@ mod tests {
         assert_eq!(message.uri(), "/a?b=c");
         assert_eq!(message.headers()["host"], "kms.example:8443");
         assert_eq!(message.headers()["content-length"], "0");
+    }
+
+    #[test]
+    fn packed_headers_are_what_came_and_a_small_body_lies_behind_them() {
+        let mut map = HeaderMap::new();
+        map.append("x-a", HeaderValue::from_static("1"));
+        map.append("x-a", HeaderValue::from_static("2"));
+        map.append("x-b", HeaderValue::from_static(""));
+        let (headers, body) = Headers::pack(&map, Bytes::from_static(b"body"));
+        let fields: Vec<_> = headers.iter().collect();
+        assert_eq!(fields, [("x-a", &b"1"[..]), ("x-a", b"2"), ("x-b", b"")]);
+        assert_eq!((headers.get("X-A"), headers.get("x-c"), &body[..]), (Some(&b"1"[..]), None, &b"body"[..]));
+        let large = Bytes::from(vec![7; PACKED_BODY + 1]);
+        assert_eq!(Headers::pack(&map, large.clone()).1.as_ptr(), large.as_ptr());
     }
 
     #[test]

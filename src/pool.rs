@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -48,7 +49,7 @@ pub(crate) struct Site {
 struct Shared {
     config: Arc<Config>,
     dialer: Arc<Dialer>,
-    places: Arc<Places<Connection>>,
+    places: Arc<Places<Box<Connection>>>,
     counters: Arc<Counters>,
 }
 
@@ -219,9 +220,7 @@ impl Pool {
     /// Closes what is idle for too long, too old, or connected to an address that is no longer pinned.
     pub(crate) fn reap(&self, now: Instant) {
         for site in self.sites() {
-            let removed =
-                site.connections.retain(|connection, _| site.shared.is_fit(&site.host, connection, now)).removed;
-            drop(removed);
+            site.reap(now);
         }
     }
 
@@ -269,10 +268,11 @@ struct Maker {
 }
 
 impl managed::Manager for Maker {
-    type Type = Connection;
+    // Boxed: deadpool moves what it holds a dozen times between two uses.
+    type Type = Box<Connection>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Connection> {
+    async fn create(&self) -> Result<Box<Connection>> {
         let place = match self.place().await? {
             Grant::Handover(connection) => return Ok(connection),
             Grant::Place(place) => place,
@@ -282,7 +282,7 @@ impl managed::Manager for Maker {
         dialled.unwrap_or_else(|| Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")))
     }
 
-    async fn recycle(&self, connection: &mut Connection, _metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, connection: &mut Box<Connection>, _metrics: &Metrics) -> RecycleResult<Error> {
         if self.shared.is_fit(&self.route.host, connection, Instant::now()) {
             Ok(())
         } else {
@@ -293,7 +293,7 @@ impl managed::Manager for Maker {
 
 impl Maker {
     /// The right to dial, or a connection of this origin that came free meanwhile.
-    async fn place(&self) -> Result<Grant<Connection>> {
+    async fn place(&self) -> Result<Grant<Box<Connection>>> {
         let places = &self.shared.places;
         if let Some(place) = places.try_take() {
             return Ok(Grant::Place(place));
@@ -324,9 +324,8 @@ impl Site {
         !removed.is_empty()
     }
 
-    /// Closes idle connections to addresses that are no longer pinned; busy ones end with their lease.
-    pub(crate) fn drain(&self) {
-        let now = Instant::now();
+    /// Closes idle connections that must not be used again; busy ones are looked at when their lease ends.
+    pub(crate) fn reap(&self, now: Instant) {
         drop(self.connections.retain(|connection, _| self.shared.is_fit(&self.host, connection, now)).removed);
     }
 
@@ -339,7 +338,7 @@ impl Site {
         let caller = Caller::enter(self)?;
         let config = &self.shared.config;
         let patience = Instant::now() + config.acquire_timeout;
-        let acquired = drive::before(patience.min(deadline), self.connections.get()).await;
+        let acquired = drive::before(patience.min(deadline), pin!(self.connections.get())).await;
         let error = match acquired {
             Some(Ok(connection)) => {
                 return Ok(Lease { connection: Some(connection), caller });
@@ -407,12 +406,12 @@ impl Lease {
 
     /// Gives a connection back whose exchange has ended cleanly: to the pool, to the first who waits for a place if it
     /// is for the same origin, or to nobody, so that its place goes to another origin.
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(mut self, now: Instant) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
         let site = &self.caller.0;
-        connection.idle_since = Instant::now();
+        connection.idle_since = now;
         if site.holds(connection.address.ip()) && !site.shared.places.is_wanted() {
             drop(connection);
             return;

@@ -1,1 +1,163 @@
-fn main(){}
+//! Side by side: pinlink, what a user would pick instead, and the physical limit, in one run on one server.
+//!
+//! A workload (`sync`, `throughput`) knows its peers and what one turn of each is; `measure` gives them their
+//! turns; `report` shows medians of per-round ratios and holds them against the targets. A peer or program that
+//! is not there is reported as missing. The exit code is 0 whether targets are met or not, and 1 where nothing
+//! could be measured.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
+
+mod machine;
+mod measure;
+mod report;
+mod server;
+mod sync;
+mod throughput;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::machine::Circumstances;
+use crate::measure::{Figure, Length, Outcome, Peer, Result, in_turn};
+use crate::report::{Bound, Target, Workload, to_json};
+use crate::server::{BODY, Server};
+
+/// Measures pinlink beside other clients and the physical limit.
+#[derive(Parser)]
+struct Arguments {
+    /// Take about 15 seconds instead of 80; spreads become wider.
+    #[arg(long)]
+    quick: bool,
+    /// Write machine, versions, commit, command and all figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only this workload; may be repeated.
+    #[arg(long, value_name = "WORKLOAD")]
+    only: Vec<Choice>,
+    /// Only this peer, by its name in the table; may be repeated. For profilers.
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+    /// Exactly so many rounds, however long they take. For profilers.
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<usize>,
+}
+
+impl Arguments {
+    fn measure(&self, mut peers: Vec<Box<dyn Peer>>, choice: Choice) -> Vec<Outcome> {
+        if !self.peer.is_empty() {
+            peers.retain(|peer| self.peer.iter().any(|name| name == peer.name()));
+        }
+        in_turn(peers, self.rounds.map_or(Length::Time(choice.time(self.quick)), Length::Rounds))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// One blocking keep-alive GET after the other.
+    Sync,
+    /// The same over TLS 1.3.
+    SyncTls,
+    /// Many GETs over 32 connections.
+    Throughput,
+}
+
+impl Choice {
+    fn time(self, quick: bool) -> Duration {
+        Duration::from_secs(match (self, quick) {
+            (Choice::Sync, false) => 25,
+            (Choice::SyncTls, false) => 20,
+            (Choice::Throughput, false) => 30,
+            (Choice::Sync | Choice::SyncTls, true) => 3,
+            (Choice::Throughput, true) => 8,
+        })
+    }
+
+    fn run(self, server: &Server, arguments: &Arguments) -> Result<Workload> {
+        Ok(match self {
+            Choice::Sync | Choice::SyncTls => {
+                let tls = self == Choice::SyncTls;
+                let over = if tls { "TLS 1.3" } else { "plain TCP" };
+                Workload {
+                    name: if tls { "sync-tls" } else { "sync" },
+                    what: format!("one keep-alive GET of {BODY} B at a time over {over}, {} a turn", sync::TURN),
+                    limit: sync::NAMES[0],
+                    figures: &[Figure::P50Us, Figure::P99Us, Figure::CpuUs],
+                    targets: &SYNC_TARGETS,
+                    outcomes: arguments.measure(sync::peers(server, tls)?, self),
+                }
+            }
+            Choice::Throughput => {
+                let (peers, mut missing) = throughput::peers(server)?;
+                missing.extend(arguments.measure(peers, self));
+                Workload {
+                    name: "throughput",
+                    what: format!(
+                        "GETs of {BODY} B over {} connections, batches of {}",
+                        throughput::CONNECTIONS,
+                        throughput::BATCH
+                    ),
+                    limit: throughput::NAMES[0],
+                    figures: &[Figure::PerSecond, Figure::CpuUs],
+                    targets: &THROUGHPUT_TARGETS,
+                    outcomes: missing,
+                }
+            }
+        })
+    }
+}
+
+const SYNC_TARGETS: [Target; 4] = {
+    const fn target(figure: Figure, against: usize, bound: Bound) -> Target {
+        Target { peer: sync::NAMES[1], figure, against: sync::NAMES[against], bound }
+    }
+    [
+        target(Figure::P50Us, 0, Bound::AtMost(1.3)),
+        target(Figure::P50Us, 2, Bound::Below(1.0)),
+        target(Figure::P50Us, 3, Bound::AtMost(0.5)),
+        target(Figure::CpuUs, 0, Bound::AtMost(1.8)),
+    ]
+};
+
+const THROUGHPUT_TARGETS: [Target; 2] = {
+    const fn target(against: usize, bound: Bound) -> Target {
+        Target { peer: throughput::NAMES[1], figure: Figure::PerSecond, against: throughput::NAMES[against], bound }
+    }
+    [target(0, Bound::AtLeast(0.85)), target(2, Bound::AtLeast(1.2))]
+};
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let circumstances = Circumstances::now();
+    // reqwest is built without a provider; ureq and the raw session then take the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Server::start()?;
+    let machine = &circumstances.machine;
+    println!("{}, {} cores, Linux {}, load {}", machine.cpu, machine.cores, machine.kernel, machine.load_before);
+    let modified = if circumstances.modified { ", modified" } else { "" };
+    println!("commit {}{modified}; medians over rounds, ratios within rounds\n", circumstances.commit);
+    let mut workloads = Vec::new();
+    for choice in Choice::value_variants() {
+        if arguments.only.is_empty() || arguments.only.contains(choice) {
+            let workload = choice.run(&server, arguments)?;
+            println!("{}", workload.table());
+            workloads.push(workload);
+        }
+    }
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string(&to_json(&circumstances, &workloads))?;
+        std::fs::write(file, text + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pinlink-peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

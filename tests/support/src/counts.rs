@@ -207,7 +207,11 @@ impl Book {
     pub(crate) fn query(&self, query: Query) {
         let mut dns = lock(&self.dns);
         dns.0.queries += 1;
-        if query.answered == "dropped" { dns.0.dropped += 1 } else { dns.0.answered += 1 }
+        if query.answered == "dropped" {
+            dns.0.dropped += 1;
+        } else {
+            dns.0.answered += 1;
+        }
         match dns.0.by_name.get_mut(&query.name) {
             Some(n) => *n += 1,
             None => _ = dns.0.by_name.insert(query.name.clone(), 1),

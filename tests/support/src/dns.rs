@@ -1,6 +1,6 @@
 //! The DNS server: UDP and TCP on one port, scripted answers, a query limit, a log.
 //!
-//! Owns: the zone (the plan's names and `*.box.test`, one label deep), the token bucket, and every DNS fault.
+//! Owns: the zone (the plan's names and `*.box.test`, one label deep), the token bucket, and which fault becomes what.
 //! Built on hickory's messages over plain sockets rather than on hickory-server, because half of the faults are
 //! messages that a well-behaved server cannot be made to send.
 //! Time: tokio's clock, for the bucket and slow answers. Randomness: none; "20 % SERVFAIL" is every fifth query.
@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::RecordType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
 use crate::counts::{Book, Query, lock};
-use crate::fault::{Fault, Faults, Followed, Layer, Malformation};
+use crate::fault::{Fault, Followed, Layer, Malformation};
+use crate::message::{Transport, address, alias, malformed, pack, plain, zone_name};
+use crate::switch::Faults;
 
 /// The largest set that still fits one message of 64 KiB.
 const MOST_ADDRESSES: usize = 4000;
@@ -71,12 +72,6 @@ struct Reply {
     called: &'static str,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Transport {
-    Udp,
-    Tcp,
-}
-
 /// What a fault makes of a query.
 enum Twist {
     Drop,
@@ -109,8 +104,12 @@ impl Dns {
         let mut packet = vec![0; 4096];
         loop {
             // An ICMP error of an earlier answer shows up here; it is nobody's business.
-            let Ok((length, client)) = socket.recv_from(&mut packet).await else { continue };
-            let Some(reply) = self.answer(&packet[..length], client, Transport::Udp) else { continue };
+            let Ok((length, client)) = socket.recv_from(&mut packet).await else {
+                continue;
+            };
+            let Some(reply) = self.answer(&packet[..length], client, Transport::Udp) else {
+                continue;
+            };
             if reply.after.is_zero() {
                 for packet in reply.packets {
                     _ = socket.send_to(&packet, client).await;
@@ -144,7 +143,9 @@ impl Dns {
             let length = stream.read_u16().await?;
             let mut packet = vec![0; usize::from(length)];
             stream.read_exact(&mut packet).await?;
-            let Some(reply) = self.answer(&packet, client, Transport::Tcp) else { continue };
+            let Some(reply) = self.answer(&packet, client, Transport::Tcp) else {
+                continue;
+            };
             tokio::time::sleep(reply.after).await;
             for packet in reply.packets {
                 let mut framed = (packet.len() as u16).to_be_bytes().to_vec();
@@ -242,7 +243,9 @@ impl Dns {
         let udp = transport == Transport::Udp;
         // Looked at before it counts: ServFail below 100 % must not spend a hit on a query it lets through.
         let percent = self.faults.on(Layer::Dns).then(|| {
-            let pick = |fault: &Fault| if let Fault::ServFail(percent) = fault { Some(*percent) } else { None };
+            let pick = |fault: &Fault| {
+                if let Fault::ServFail(percent) = fault { Some(*percent) } else { None }
+            };
             self.faults.look(Some(name), pick)
         });
         let fails = percent.flatten().is_some_and(|percent| {
@@ -338,67 +341,6 @@ impl Dns {
                 "many-addresses"
             }
             Twist::Drop | Twist::Malformed(..) => "dropped",
-        }
-    }
-}
-
-/// Lower case, no final dot: how names are compared and logged.
-fn plain(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
-}
-
-fn zone_name(label: &str) -> Name {
-    Name::from_ascii(format!("{label}.{}.", crate::ZONE)).unwrap_or_else(|_| Name::root())
-}
-
-fn alias(owner: &Name, ttl: u32, target: &Name) -> Record {
-    Record::from_rdata(owner.clone(), ttl, RData::CNAME(CNAME(target.clone())))
-}
-
-fn address(owner: &Name, ttl: u32, ip: IpAddr) -> Record {
-    let data = match ip {
-        IpAddr::V4(ip) => RData::A(A(ip)),
-        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
-    };
-    Record::from_rdata(owner.clone(), ttl, data)
-}
-
-/// The message on the wire, and whether it had to be cut to fit a datagram.
-fn pack(message: &Message, transport: Transport) -> (Vec<u8>, bool) {
-    let packet = message.to_vec().unwrap_or_default();
-    let room = usize::from(message.edns.as_ref().map_or(512, Edns::max_payload).max(512));
-    if transport == Transport::Udp && packet.len() > room {
-        return (message.truncate().to_vec().unwrap_or_default(), true);
-    }
-    (packet, false)
-}
-
-fn malformed(how: Malformation, query: &Message, right: &Message, ttl: u32) -> Vec<u8> {
-    let id = query.metadata.id;
-    match how {
-        Malformation::WrongId => {
-            let mut wrong = right.clone();
-            wrong.metadata.id = id.wrapping_add(1);
-            wrong.to_vec().unwrap_or_default()
-        }
-        Malformation::WrongQuestion => {
-            let mut wrong = right.clone();
-            let other = zone_name("somebody-else");
-            wrong.queries[0].name = other.clone();
-            wrong.answers = vec![address(&other, ttl, IpAddr::V4(Ipv4Addr::new(127, 66, 66, 66)))];
-            wrong.to_vec().unwrap_or_default()
-        }
-        Malformation::CompressionLoop => {
-            // Header (one question, one answer), then a name at offset 12 that points at offset 12.
-            let mut packet = id.to_be_bytes().to_vec();
-            packet.extend([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 0xC0, 0x0C, 0, 1, 0, 1]);
-            packet.extend([0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
-            packet
-        }
-        Malformation::Garbage => {
-            let mut packet = id.to_be_bytes().to_vec();
-            packet.extend([0x81, 0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0x42, 0x42]);
-            packet
         }
     }
 }

@@ -1,16 +1,11 @@
-//! The faults the box can play: one enum, one table, one switchboard.
+//! The faults the box can play: one enum and one table.
 //!
-//! Owns: the vocabulary ([`Fault`], named as in FAULTS.md), which faults are on, and how many hits each has left.
-//! Never does: any I/O; the layers (DNS, proxy, TLS, scripted peer, sink) ask it what to do and do it.
-//! Time and randomness: none. A fault that is off costs its layer one relaxed atomic load.
+//! Owns: the vocabulary ([`Fault`], named as in FAULTS.md) and how far a fault reaches ([`Injection`]). Which faults are
+//! on is the switchboard's business; the layers (DNS, proxy, TLS, scripted peer, sink) play them.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 /// What happens to a connection above the proxy's cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,8 +179,8 @@ faults! {
     Proxy "T5" "reset-after-request" "forwards this many bytes to the origin, then RST" ResetAfterRequest(u64);
     Proxy "T5" "reset-mid-answer" "forwards this many bytes of the answer, then RST" ResetMidAnswer(u64);
     Proxy "T5" "close-mid-answer" "forwards this many bytes of the answer, then FIN" CloseMidAnswer(u64);
-    Proxy "T4" "ack-lost" "waits for the answer's first byte, then FIN instead of the answer" AckLost;
-    Proxy "T4" "ack-lost-reset" "waits for the answer's first byte, then RST instead of the answer" AckLostReset;
+    Proxy "T4" "ack-lost" "waits for the next byte from the origin, then FIN instead of it (TLS: warm the connection first)" AckLost;
+    Proxy "T4" "ack-lost-reset" "waits for the next byte from the origin, then RST instead of it (TLS: warm the connection first)" AckLostReset;
     Proxy "T6" "half-open" "stops forwarding, keeps the connections open" HalfOpen;
     Proxy "T7, T8" "idle-cut" "closes connections idle for this long (ms)" IdleCut(u64);
     Proxy "T10" "drip" "answers trickle at this many bytes per second, per connection" Drip(u64);
@@ -263,153 +258,18 @@ impl From<Fault> for Injection {
     }
 }
 
-/// What one long-lived connection already feels, so that it counts as one hit and goes on feeling it.
-#[derive(Debug, Default)]
-pub(crate) struct Felt {
-    heals: u64,
-    faults: Vec<(u64, Fault)>,
-}
-
-/// Which faults are on.
-#[derive(Debug)]
-pub(crate) struct Faults {
-    board: Mutex<Board>,
-    layers: AtomicU8,
-    changed: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Board {
-    active: Vec<(u64, Injection)>,
-    next: u64,
-    heals: u64,
-}
-
-impl Board {
-    fn position<T>(&self, scope: Option<&str>, pick: &impl Fn(&Fault) -> Option<T>) -> Option<(usize, T)> {
-        self.active.iter().enumerate().find_map(|(at, (_, injection))| {
-            let covered = match (&injection.name, scope) {
-                (None, _) => true,
-                (Some(only), Some(scope)) => only.eq_ignore_ascii_case(scope),
-                (Some(_), None) => false,
-            };
-            if covered { pick(&injection.fault).map(|found| (at, found)) } else { None }
-        })
-    }
-
-    /// Counts one hit; true when it was the last.
-    fn spend(&mut self, at: usize) -> bool {
-        let Some(left) = &mut self.active[at].1.times else { return false };
-        *left -= 1;
-        let last = *left == 0;
-        if last {
-            self.active.remove(at);
-        }
-        last
-    }
-}
-
-impl Faults {
-    pub(crate) fn new() -> Self {
-        Faults { board: Mutex::default(), layers: AtomicU8::new(0), changed: watch::Sender::new(0) }
-    }
-
-    fn board(&self) -> std::sync::MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, board: &Board) {
-        let layers: HashSet<Layer> = board.active.iter().map(|(_, i)| i.fault.row().layer).collect();
-        self.layers.store(layers.iter().fold(0, |mask, layer| mask | 1 << *layer as u8), Ordering::Release);
-        self.changed.send_modify(|epoch| *epoch += 1);
-    }
-
-    /// Switches a fault on; one of the same kind and reach is replaced.
-    pub(crate) fn inject(&self, injection: Injection) {
-        let mut board = self.board();
-        let kind = injection.fault.name();
-        board.active.retain(|(_, old)| old.fault.name() != kind || old.name != injection.name);
-        if injection.times != Some(0) {
-            let id = board.next;
-            board.next += 1;
-            board.active.push((id, injection));
-        }
-        self.publish(&board);
-    }
-
-    pub(crate) fn heal(&self) {
-        let mut board = self.board();
-        board.active.clear();
-        board.heals += 1;
-        self.publish(&board);
-    }
-
-    pub(crate) fn active(&self) -> Vec<Injection> {
-        self.board().active.iter().map(|(_, injection)| injection.clone()).collect()
-    }
-
-    /// Whether a layer has any fault on; the fast path of every layer.
-    pub(crate) fn on(&self, layer: Layer) -> bool {
-        self.layers.load(Ordering::Acquire) & (1 << layer as u8) != 0
-    }
-
-    /// Wakes whoever waits for a fault to come or go.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    /// The first active fault that `pick` takes, without counting a hit.
-    pub(crate) fn look<T>(&self, scope: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        self.board().position(scope, &pick).map(|(_, found)| found)
-    }
-
-    /// The first active fault that `pick` takes; counts one hit.
-    pub(crate) fn hit<T>(&self, layer: Layer, scope: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        if !self.on(layer) {
-            return None;
-        }
-        let mut board = self.board();
-        let (at, found) = board.position(scope, &pick)?;
-        if board.spend(at) {
-            self.publish(&board);
-        }
-        Some(found)
-    }
-
-    /// As `hit`, but a connection that feels the fault already counts no second hit, and feels it until it heals.
-    pub(crate) fn feel<T>(
-        &self,
-        felt: &mut Felt,
-        scope: Option<&str>,
-        pick: impl Fn(&Fault) -> Option<T>,
-    ) -> Option<T> {
-        let mut board = self.board();
-        if felt.heals != board.heals {
-            felt.heals = board.heals;
-            felt.faults.clear();
-        }
-        let Some((at, found)) = board.position(scope, &pick) else {
-            return felt.faults.iter().find_map(|(_, fault)| pick(fault));
+impl Injection {
+    /// Reads a fault alone (`"silent"`, `{"serv-fail": 50}`) or one with its reach (`{"fault": …, "times": 3}`).
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, String> {
+        let reaching = value.as_object().is_some_and(|object| object.contains_key("fault"));
+        let read = if reaching {
+            serde_json::from_value(value)
+        } else {
+            serde_json::from_value::<Fault>(value).map(Injection::from)
         };
-        let (id, fault) = (board.active[at].0, &board.active[at].1.fault);
-        if !felt.faults.iter().any(|(known, _)| *known == id) {
-            felt.faults.retain(|(_, old)| old.name() != fault.name());
-            felt.faults.push((id, fault.clone()));
-            if board.spend(at) {
-                self.publish(&board);
-            }
-        }
-        Some(found)
-    }
-
-    /// How often everything was healed; a connection that cuts after N bytes forgets its plan when this moves.
-    pub(crate) fn heals(&self) -> u64 {
-        self.board().heals
-    }
-}
-
-impl Felt {
-    pub(crate) fn any(&self) -> bool {
-        !self.faults.is_empty()
+        read.map_err(|error| error.to_string())
     }
 }

@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::ProxyPlan;
 use crate::counts::{ProxyCounts, lock};
-use crate::fault::{Fault, Faults, Layer, OverCap};
+use crate::fault::{Fault, Layer, OverCap};
 use crate::socket;
+use crate::switch::Faults;
 
 /// The gate of all proxied ports.
 pub(crate) struct Gate {
@@ -49,8 +50,12 @@ pub(crate) enum Admission {
 impl Pass {
     /// Gives the place back early, when the client has closed its side.
     pub(crate) fn release(&self) {
-        let left = lock(&self.gate.state).live.remove(&self.id).is_some();
-        if left {
+        let waiting = {
+            let mut state = lock(&self.gate.state);
+            state.live.remove(&self.id);
+            !state.waiting.is_empty()
+        };
+        if waiting {
             self.gate.settle();
         }
     }
@@ -63,9 +68,10 @@ impl Drop for Pass {
 }
 
 impl State {
-    /// Forgets the connections whose client has gone.
+    /// Forgets the connections, served and waiting, whose client has gone.
     fn sweep(&mut self) {
         self.live.retain(|_, fd| !socket::gone(*fd));
+        self.waiting.retain(|(fd, _)| !socket::gone(*fd));
     }
 
     fn enter(&mut self, gate: &Arc<Gate>, fd: RawFd) -> Pass {
@@ -83,7 +89,9 @@ impl Gate {
     }
 
     fn cap(&self) -> (usize, OverCap) {
-        let pick = |fault: &Fault| if let Fault::Cap(n, over) = fault { Some((*n, *over)) } else { None };
+        let pick = |fault: &Fault| {
+            if let Fault::Cap(n, over) = fault { Some((*n, *over)) } else { None }
+        };
         let fault = if self.faults.on(Layer::Proxy) { self.faults.look(None, pick) } else { None };
         fault.unwrap_or((self.plan.0.unwrap_or(usize::MAX), self.plan.1))
     }
@@ -93,7 +101,7 @@ impl Gate {
         let fd = client.as_raw_fd();
         let mut state = lock(&self.state);
         state.counts.total += 1;
-        if state.live.len() >= cap || state.live.len() as u64 >= state.counts.peak {
+        if state.live.len() >= cap || state.live.len() as u64 >= state.counts.peak || !state.waiting.is_empty() {
             state.sweep();
         }
         if state.live.len() < cap && state.waiting.is_empty() {
@@ -129,7 +137,9 @@ impl Gate {
             if state.live.len() >= cap {
                 return;
             }
-            let Some((fd, turn)) = state.waiting.pop_front() else { return };
+            let Some((fd, turn)) = state.waiting.pop_front() else {
+                return;
+            };
             if socket::gone(fd) {
                 continue;
             }

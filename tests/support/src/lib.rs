@@ -1,1 +1,43 @@
-//! x
+//! The network in a box: a DNS server, a transparent proxy, origins and a sink, with faults that switch at run time.
+//!
+//! ```no_run
+//! let network = pinlink_box::Network::start(pinlink_box::Plan::default())?;
+//! network.inject_times(pinlink_box::Fault::AckLost, 1);
+//! println!("ask {} for oss.box.test, then dial port {}", network.dns(), network.http());
+//! assert_eq!(network.counts().proxy.refused, 0);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Owns: the plan, the threads, and how the parts are put together; [`Network`] is all that callers see. Everything
+//! binds to 127.0.0.0/8. It knows nothing of the library under test. Faults are named as in FAULTS.md: [`Fault`].
+
+mod certificate;
+mod control;
+mod counts;
+mod dns;
+mod fault;
+mod gate;
+mod line;
+mod message;
+mod network;
+mod origin;
+mod plan;
+mod ports;
+mod proxy;
+mod routes;
+mod scripted;
+mod sink;
+mod socket;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+pub use certificate::Certificate;
+pub use counts::{Counts, DnsCounts, OriginCounts, ProxyCounts, Query, Seen};
+pub use fault::{ChunkSize, Fault, Followed, Injection, Layer, Malformation, OverCap, Row, StatusLine};
+pub use network::{Addresses, Network};
+pub use plan::{Plan, ProxyPlan};
+pub use sink::Write;
+
+/// The zone of the DNS server, whose direct children all exist and are covered by the right certificate.
+pub const ZONE: &str = "box.test";

@@ -16,25 +16,38 @@ pub(crate) const BACKLOG: i32 = 1024;
 /// Connections that fill a backlog of zero: one gets in, the others make sure.
 const FILLERS: usize = 4;
 
-/// A bound socket that does not listen: it keeps the port ours while the real listener comes and goes.
+/// A bound socket that does not listen: it keeps the port ours while the real listener comes and goes. Without
+/// `SO_REUSEADDR`, or the kernel would hand the same free port to the next who asks with it.
 pub(crate) fn reserve(at: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
     socket.bind(&SockAddr::from(at))?;
     Ok(socket)
 }
 
-/// A listening, non-blocking socket.
-pub(crate) fn listen(at: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
-    let socket = reserve(at)?;
+/// Lets nobody else in again after [`listen_over`], once that listener has gone.
+pub(crate) fn keep_reserved(reserved: &Socket) {
+    _ = reserved.set_reuse_address(false);
+}
+
+/// A listening, non-blocking socket beside the one that reserves its port.
+pub(crate) fn listen_over(reserved: &Socket, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let at = reserved.local_addr()?;
+    // Two sockets may be bound to one port when both say so and at most one listens.
+    reserved.set_reuse_address(true)?;
+    let socket = Socket::new(at.domain(), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&at)?;
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-/// As [`listen`], inside the runtime.
+/// A listener on a free port, or on one that must be free, inside the runtime.
 pub(crate) fn listener(at: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::from_std(listen(at, BACKLOG)?)
+    let socket = reserve(at)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(socket.into())
 }
 
 /// A port that drops SYNs: it listens, nobody accepts, and its backlog is full.
@@ -45,14 +58,15 @@ pub(crate) struct BlackHole {
 }
 
 impl BlackHole {
-    pub(crate) fn open(at: SocketAddr) -> io::Result<Self> {
-        let listener = listen(at, 0)?;
+    pub(crate) fn open(reserved: &Socket) -> io::Result<Self> {
+        let listener = listen_over(reserved, 0)?;
+        let at = reserved.local_addr()?;
         let mut fillers = Vec::with_capacity(FILLERS);
         for _ in 0..FILLERS {
-            let filler = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+            let filler = Socket::new(at.domain(), Type::STREAM, None)?;
             filler.set_nonblocking(true)?;
             // In progress is what we want from all but the first.
-            _ = filler.connect(&SockAddr::from(at));
+            _ = filler.connect(&at);
             fillers.push(filler);
         }
         Ok(BlackHole { _listener: listener, _fillers: fillers })

@@ -69,8 +69,8 @@ fn timing(init: Duration, trace: Option<&Trace>) -> Value {
 /// Name to values, as curl's `%{header_json}` has it: a name may come more than once.
 fn headers(response: &Response) -> BTreeMap<&str, Vec<String>> {
     let mut map = BTreeMap::<_, Vec<_>>::new();
-    for (name, value) in response.headers() {
-        map.entry(name.as_str()).or_default().push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    for (name, value) in response.headers().iter() {
+        map.entry(name).or_default().push(String::from_utf8_lossy(value).into_owned());
     }
     map
 }
@@ -86,10 +86,10 @@ pub(crate) fn status(code: u16) -> String {
 /// Status line and headers, ending with the empty line.
 pub(crate) fn head(response: &Response) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {}\r\n", status(response.status())).into_bytes();
-    for (name, value) in response.headers() {
-        text.extend_from_slice(name.as_str().as_bytes());
+    for (name, value) in response.headers().iter() {
+        text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(value);
         text.extend_from_slice(b"\r\n");
     }
     text.extend_from_slice(b"\r\n");

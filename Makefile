@@ -1,0 +1,46 @@
+# What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench check dist
+
+CARGO ?= cargo
+
+# $(call apt,PACKAGE,FILE): installs a Debian package unless its file is there.
+apt = test -e $(2) || { echo "installing $(1)"; \
+	(apt-get install -y --no-install-recommends $(1) || (apt-get update && apt-get install -y --no-install-recommends $(1))) \
+	>/tmp/pinlink-apt.log 2>&1 || { cat /tmp/pinlink-apt.log; exit 1; }; }
+
+help: ## Lists the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Runs a job against the network in a box: as people write it today, and with pinlink
+	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
+	@echo "building the program (once, some minutes)"
+	@$(CARGO) build --release --quiet --features demo --bin pinlink
+	@target/release/pinlink demo --html target/demo.html
+
+test: ## Runs every test of every language
+	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
+	@$(call apt,strace,/usr/bin/strace)
+	$(CARGO) test --workspace --exclude pinlink-peers --features demo --no-fail-fast
+
+bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)
+	@$(call apt,nginx-light,/usr/sbin/nginx)
+	@$(call apt,wrk,/usr/bin/wrk)
+	@echo "building the peers (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-peers
+	@target/release/pinlink-peers --json target/bench.json
+	$(CARGO) bench --bench parts
+
+check: ## Checks format, lints, docs, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features demo -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features demo
+	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny (once, some minutes)"; $(CARGO) install --quiet --locked cargo-deny; }
+	$(CARGO) deny --workspace --all-features check
+
+dist: ## Builds what a user installs into dist/
+	@echo "building the program"
+	@$(CARGO) build --release --quiet --features demo --bin pinlink
+	@mkdir -p dist && cp target/release/pinlink dist/pinlink && strip dist/pinlink
+	@ls -l dist

@@ -1,0 +1,244 @@
+//! What is said about a run: tables for a reader, one JSON object for a program, and the targets.
+//!
+//! It only computes medians and ratios of what was measured. A target says which figure of which peer is held
+//! against whom; missing it changes no exit code, for a shared machine proves nothing by one run.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::machine::Circumstances;
+use crate::measure::{Figure, Outcome, Spread};
+
+/// One workload with everything measured in it.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) what: String,
+    /// The peer that all ratios are to.
+    pub(crate) limit: &'static str,
+    pub(crate) figures: &'static [Figure],
+    pub(crate) targets: &'static [Target],
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+/// A promise: a ratio of two peers' figures, and its bound.
+pub(crate) struct Target {
+    pub(crate) peer: &'static str,
+    pub(crate) figure: Figure,
+    pub(crate) against: &'static str,
+    pub(crate) bound: Bound,
+}
+
+/// On which side of a ratio the promise is kept.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    Below(f64),
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    fn holds(self, ratio: f64) -> bool {
+        match self {
+            Bound::Below(bound) => ratio < bound,
+            Bound::AtMost(bound) => ratio <= bound,
+            Bound::AtLeast(bound) => ratio >= bound,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Bound::Below(bound) => format!("< {bound}"),
+            Bound::AtMost(bound) => format!("<= {bound}"),
+            Bound::AtLeast(bound) => format!(">= {bound}"),
+        }
+    }
+}
+
+impl Workload {
+    fn peer(&self, name: &str) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.name == name)
+    }
+
+    fn rounds(&self) -> usize {
+        self.outcomes.iter().flat_map(|outcome| outcome.rounds.values()).map(Vec::len).max().unwrap_or(0)
+    }
+
+    fn ratio_of(&self, target: &Target) -> Option<Spread> {
+        self.peer(target.peer)?.ratio(target.figure, self.peer(target.against)?)
+    }
+
+    /// The table: a row a peer; of each figure its median, and the ratio to the limit with its quartiles.
+    pub(crate) fn table(&self) -> String {
+        let mut rows = vec![vec!["".to_owned()]];
+        for figure in self.figures {
+            rows[0].extend([figure.label().to_owned(), format!("x {} [q1, q3]", self.limit)]);
+        }
+        let limit = self.peer(self.limit);
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.missing.is_none()) {
+            let mut row = vec![outcome.name.to_owned()];
+            for &figure in self.figures {
+                row.push(
+                    outcome.spread(figure).map_or("-".to_owned(), |s| format!("{:.*}", figure.decimals(), s.median)),
+                );
+                let ratio = limit.and_then(|limit| outcome.ratio(figure, limit));
+                row.push(if outcome.name == self.limit { "1".to_owned() } else { show(ratio) });
+            }
+            rows.push(row);
+        }
+        let mut text = format!("{}: {}; {} rounds\n{}", self.name, self.what, self.rounds(), aligned(&rows));
+        for outcome in &self.outcomes {
+            if let Some(why) = &outcome.missing {
+                let _ = writeln!(text, "  {} is MISSING: {why}", outcome.name);
+            }
+        }
+        text + &self.verdicts()
+    }
+
+    fn verdicts(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .targets
+            .iter()
+            .map(|target| {
+                let ratio = self.ratio_of(target);
+                let verdict = match ratio {
+                    Some(spread) if target.bound.holds(spread.median) => "met",
+                    Some(_) => "MISSED",
+                    None => "not measured",
+                };
+                let promise = format!(
+                    "target: {} {} {} x {}",
+                    target.peer,
+                    target.figure.label(),
+                    target.bound.text(),
+                    target.against
+                );
+                vec![promise, show(ratio), verdict.to_owned()]
+            })
+            .collect();
+        aligned(&rows)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        #[derive(Serialize)]
+        struct Measured<'a> {
+            #[serde(flatten)]
+            outcome: &'a Outcome,
+            figures: serde_json::Map<String, serde_json::Value>,
+        }
+        let limit = self.peer(self.limit);
+        let peers: Vec<Measured<'_>> = self
+            .outcomes
+            .iter()
+            .map(|outcome| {
+                let figures = self.figures.iter().filter_map(|&figure| {
+                    let name = serde_json::to_value(figure).ok()?.as_str()?.to_owned();
+                    let ratio = limit.and_then(|limit| outcome.ratio(figure, limit));
+                    Some((name, serde_json::json!({ "spread": outcome.spread(figure)?, "ratio": ratio })))
+                });
+                Measured { outcome, figures: figures.collect() }
+            })
+            .collect();
+        let targets: Vec<serde_json::Value> = self
+            .targets
+            .iter()
+            .map(|target| {
+                let ratio = self.ratio_of(target);
+                serde_json::json!({
+                    "peer": target.peer,
+                    "figure": target.figure,
+                    "against": target.against,
+                    "bound": target.bound.text(),
+                    "ratio": ratio,
+                    "met": ratio.map(|spread| target.bound.holds(spread.median)),
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "name": self.name,
+            "what": self.what,
+            "limit": self.limit,
+            "rounds": self.rounds(),
+            "peers": peers,
+            "targets": targets,
+        })
+    }
+}
+
+/// The whole run as one JSON object.
+pub(crate) fn to_json(circumstances: &Circumstances, workloads: &[Workload]) -> serde_json::Value {
+    let mut object = serde_json::json!(circumstances);
+    object["workloads"] = workloads.iter().map(Workload::to_json).collect();
+    object
+}
+
+fn show(ratio: Option<Spread>) -> String {
+    ratio.map_or("-".to_owned(), |s| format!("{:.2} [{:.2}, {:.2}]", s.median, s.q1, s.q3))
+}
+
+/// Columns as wide as their widest cell: the first to the left, the others to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        text.push(' ');
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if column == 0 { write!(text, " {cell:<width$}") } else { write!(text, "  {cell:>width$}") };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn outcome(name: &'static str, values: &[f64]) -> Outcome {
+        let rounds = BTreeMap::from([(Figure::P50Us, values.to_vec())]);
+        Outcome { name, version: String::new(), language: "rust", missing: None, rounds }
+    }
+
+    #[test]
+    fn a_target_is_judged_by_the_median_of_the_ratios_of_single_rounds() {
+        let targets: &[Target] =
+            &[Target { peer: "b", figure: Figure::P50Us, against: "a", bound: Bound::AtMost(1.5) }];
+        let workload = Workload {
+            name: "w",
+            what: String::new(),
+            limit: "a",
+            figures: &[Figure::P50Us],
+            targets,
+            outcomes: vec![outcome("a", &[1.0, 10.0, 2.0]), outcome("b", &[1.2, 13.0, 40.0])],
+        };
+        let json = workload.to_json();
+        assert_eq!(json["targets"][0]["met"], true);
+        assert!(workload.table().contains("1.30"), "{}", workload.table());
+    }
+
+    #[test]
+    fn a_missing_peer_is_named_and_its_targets_are_not_measured() {
+        let targets: &[Target] =
+            &[Target { peer: "b", figure: Figure::P50Us, against: "a", bound: Bound::AtMost(1.5) }];
+        let workload = Workload {
+            name: "w",
+            what: String::new(),
+            limit: "a",
+            figures: &[Figure::P50Us],
+            targets,
+            outcomes: vec![
+                Outcome::missing("a", "a is not installed: apt-get install a".to_owned()),
+                outcome("b", &[1.0]),
+            ],
+        };
+        let table = workload.table();
+        assert!(table.contains("a is MISSING: a is not installed: apt-get install a"), "{table}");
+        assert!(table.contains("not measured"), "{table}");
+    }
+}
