@@ -7,13 +7,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use crate::batch::Each;
-use crate::config::{Builder, Config, Summary};
+use crate::config::{Builder, Config, REAP_EVERY, Summary};
 use crate::connect::Dialer;
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
@@ -27,9 +27,6 @@ use crate::pool::Pool;
 use crate::process::process;
 use crate::resolve::Lookup;
 use crate::{sys, tls};
-
-/// How often idle connections are looked at: a part of `max_idle` within these bounds.
-const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 /// A client: resolved, pinned, pooled, bounded. Cheap to clone; clones share everything.
 ///

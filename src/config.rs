@@ -18,6 +18,26 @@ use crate::pin_set::PinSet;
 /// The prefix of options in `Properties`, Spark configuration (`spark.pinlink.*`) and the like.
 pub const PROPERTY_PREFIX: &str = "pinlink.";
 
+/// The longest wait in the kernel, and the receive time-out of every socket: after it the caller's loop looks at deadlines
+/// and interrupts again. Short enough for a Ctrl-C, too long to cost anything.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+/// How long an answer of DNS serves other clients of the process: its TTL within these bounds. A TTL of 0 never means a
+/// query for every client, and no answer is shared for longer than a failover may take.
+pub(crate) const LOOKUP_SHARED_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long a failed look-up serves other clients of the process, so that they don't all ask again.
+pub(crate) const LOOKUP_FAILED_FOR: Duration = Duration::from_secs(1);
+/// Ceilings of the waits between rounds over the name servers, doubling; each wait is drawn from zero up to it, so that
+/// hundreds of workers whose queries were dropped together don't ask again together.
+pub(crate) const LOOKUP_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// Rounds in which some server answered, if only with a failure. Silence is asked again until `resolve_timeout`.
+pub(crate) const FAILED_LOOKUP_ROUNDS: u32 = 5;
+/// At most one look-up after init per host in this time, however many dials fail.
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+/// Such a look-up begins within this time, at random.
+pub(crate) const REFRESH_JITTER: Duration = Duration::from_millis(500);
+/// How often idle connections are looked at: a quarter of `max_idle` within these bounds.
+pub(crate) const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
 /// One row of the table of options.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

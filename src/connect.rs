@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
-use crate::config::Config;
+use crate::config::{Config, REFRESH_INTERVAL, REFRESH_JITTER};
 use crate::connection::{Connection, Live, Parts};
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
@@ -27,11 +27,9 @@ use crate::policy::AddressPolicy;
 use crate::process::process;
 use crate::race::{Race, Step};
 use crate::resolve::Lookup;
+use crate::retry::full_jitter;
 use crate::stream::{Io, Meter, Stream};
 use crate::tls;
-
-/// At most one look-up after init per host in this time, however many dials fail.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Whom to dial for an origin, and under which name.
 pub(crate) struct Route {
@@ -243,6 +241,8 @@ impl Dialer {
         }
         *last = Some(Instant::now());
         self.counters.refreshes.one();
+        // A target that dies dies for every worker at once.
+        tokio::time::sleep(full_jitter(REFRESH_JITTER, fastrand::f64())).await;
         let Ok(process) = process() else { return false };
         let deadline = Instant::now() + self.config.connect_timeout;
         match self.lookup.one(&process.flights, &host.name, deadline).await {

@@ -16,12 +16,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::config::SLICE;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::sys::{self, Event, PollFd};
-
-/// The longest wait in the kernel: after it the loop looks at deadlines again. It is also the receive
-/// time-out of every socket.
-pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 thread_local! {
     static TURN: Turn = const { Turn::new() };

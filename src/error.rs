@@ -195,6 +195,14 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// What holds for a request that was sent more than once: in doubt, the doubt.
+    pub(crate) fn and(self, other: Delivery) -> Delivery {
+        match (self, other) {
+            (Delivery::Unknown, _) | (_, Delivery::Unknown) => Delivery::Unknown,
+            _ => self.max(other),
+        }
+    }
+
     /// The name in messages.
     pub fn as_str(self) -> &'static str {
         match self {

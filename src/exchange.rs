@@ -66,16 +66,19 @@ impl Core {
         };
         site.budget().earn();
         let (mut attempt, mut replaced) = (1, 0);
+        let mut delivery = Delivery::NotSent;
         loop {
             let tried = self.attempt(&site, request, deadline, timeout, begun).await;
             let (ending, now) = match &tried {
                 Ok(response) => {
                     let retry_after = asked_to_wait(response);
+                    delivery = delivery.and(Delivery::Answered);
                     (Ending::Answered { status: response.status(), retry_after }, begun + response.trace.total)
                 }
                 Err((error, reused)) => {
-                    let (reason, delivery) = (error.reason(), error.delivery());
-                    (Ending::Failed { reason, delivery, reused: *reused }, Instant::now())
+                    let ending = Ending::Failed { reason: error.reason(), delivery: error.delivery(), reused: *reused };
+                    delivery = delivery.and(error.delivery());
+                    (ending, Instant::now())
                 }
             };
             let random = fastrand::f64();
@@ -90,7 +93,10 @@ impl Core {
                             response.trace.attempts = attempt;
                             Ok(response)
                         }
-                        Err((error, _)) => Err(describe(error, safety, &site, attempt, now.duration_since(begun))),
+                        Err((error, _)) => {
+                            let error = error.with_delivery(delivery);
+                            Err(describe(error, safety, &site, attempt, now.duration_since(begun)))
+                        }
                     };
                 }
                 Verdict::Replace => {

@@ -22,8 +22,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ConnectionProvider, PoolContext, Resolver};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
-use crate::config::{Config, Family};
+use crate::config::{Config, FAILED_LOOKUP_ROUNDS, Family, LOOKUP_BACKOFF, LOOKUP_FAILED_FOR, LOOKUP_SHARED_FOR};
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::pin_set::{Pin, PinSet};
@@ -31,15 +32,6 @@ use crate::pins::MAX_ADDRESSES;
 use crate::policy::AddressPolicy;
 use crate::retry::full_jitter;
 
-/// How long an answer serves other clients of this process: its TTL within these bounds. A TTL of 0 never means a
-/// query for every client.
-const SHARED_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// How long a failure serves other clients of this process, so that they don't all ask again.
-const FAILED_FOR: Duration = Duration::from_secs(1);
-/// Ceilings of the waits between rounds over the name servers; each is drawn from zero up to it.
-const ROUND_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
-/// Rounds in which some server answered, if only with a failure. Silence is asked again until the time is over.
-const MAX_FAILED_ROUNDS: u32 = 5;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What a look-up depends on; equal ones share a flight.
@@ -177,10 +169,12 @@ impl Lookup {
             {
                 return found.clone();
             }
-            let found = self.ask(host, deadline).await;
+            let found = self.ask(host, deadline).instrument(tracing::debug_span!("resolve", host)).await;
             let keep = match &found {
-                Ok(pin) => Duration::from_secs(pin.ttl.unwrap_or(0).into()).clamp(SHARED_FOR.0, SHARED_FOR.1),
-                Err(_) => FAILED_FOR,
+                Ok(pin) => {
+                    Duration::from_secs(pin.ttl.unwrap_or(0).into()).clamp(LOOKUP_SHARED_FOR.0, LOOKUP_SHARED_FOR.1)
+                }
+                Err(_) => LOOKUP_FAILED_FOR,
             };
             *landed = Some((found.clone(), Instant::now() + keep));
             found
@@ -217,9 +211,9 @@ impl Lookup {
                 }
                 Round::Silent(error) => error,
             };
-            let ceiling = ROUND_BACKOFF.0.saturating_mul(1 << round.min(8)).min(ROUND_BACKOFF.1);
+            let ceiling = LOOKUP_BACKOFF.0.saturating_mul(1 << round.min(8)).min(LOOKUP_BACKOFF.1);
             let pause = full_jitter(ceiling, fastrand::f64());
-            if failed_rounds == MAX_FAILED_ROUNDS || Instant::now() + pause >= deadline {
+            if failed_rounds == FAILED_LOOKUP_ROUNDS || Instant::now() + pause >= deadline {
                 return match self.ask_system(host, deadline).await {
                     Some(pin) => Ok(pin),
                     None => Err(error.with_host(host)),

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::SLICE;
 use crate::drive;
 use crate::sys::{self, Registered};
 
@@ -63,7 +64,7 @@ impl Stream {
         if let Socket::Dialled { registered, socket } = std::mem::replace(&mut self.socket, Socket::Moving) {
             let socket = socket.into_std()?;
             socket.set_nonblocking(false)?;
-            sys::set_receive_timeout(socket.as_raw_fd(), drive::SLICE)?;
+            sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
             self.socket = Socket::Driven { _registered: registered, fd: socket.into() };
         }
         Ok(())

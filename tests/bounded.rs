@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{client, http, scripted, start};
+use common::{client, http, peer, start};
 use pinlink::{Client, Reason, Request};
 use pinlink_box::{ChunkSize, Fault, Network, Plan};
 
@@ -77,7 +77,7 @@ fn extra<T>(action: impl FnOnce() -> T) -> (T, usize) {
 
 fn warm(network: &Network, limit: usize) -> Client {
     let client = client(network).max_body(limit).max_attempts(1).build().unwrap();
-    client.send(&Request::get(&scripted(network, "/"))).unwrap();
+    client.send(&Request::get(&peer(network, "/"))).unwrap();
     client
 }
 
@@ -89,7 +89,7 @@ fn flooded(script: Fault, limit: usize, reason: Reason) {
     network.inject_times(script.clone(), 1);
     network.reset_counts();
     let begun = Instant::now();
-    let (sent, extra) = extra(|| client.send(&Request::get(&scripted(&network, "/flood"))));
+    let (sent, extra) = extra(|| client.send(&Request::get(&peer(&network, "/flood"))));
     assert_eq!(sent.expect_err(&format!("{script:?} came to an end")).reason(), reason, "{script:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{script:?} took {:?}", begun.elapsed());
     assert!(extra <= MOST, "{script:?} cost {extra} bytes");
@@ -97,7 +97,7 @@ fn flooded(script: Fault, limit: usize, reason: Reason) {
     let sent = network.counts().origins.bytes_out;
     assert!(sent < 48 << 20, "{script:?} was read to its end: {sent} bytes");
     assert_eq!(client.stats().connections_live, 0);
-    assert_eq!(client.send(&Request::get(&scripted(&network, "/next"))).unwrap().text().unwrap(), "hello");
+    assert_eq!(client.send(&Request::get(&peer(&network, "/next"))).unwrap().text().unwrap(), "hello");
 }
 
 #[test]

@@ -6,12 +6,13 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, http, https, scripted, seen, start, wait_until};
+use common::{client, eventually, http, peer, secure, seen, start};
 use pinlink::{Client, Delivery, Phase, Reason, Request};
 use pinlink_box::{ChunkSize, Fault, Network, OverCap, Plan, ProxyPlan, StatusLine};
 
@@ -42,7 +43,7 @@ fn hold<'scope>(
     let holder = scope.spawn(move || {
         assert_eq!(client.send(&Request::get(&url)).expect("the holder is answered after all").status(), 200);
     });
-    wait_until("the holder has its connection", || network.counts().proxy.live == live + 1);
+    eventually("the holder has its connection", || network.counts().proxy.live == live + 1);
     holder
 }
 
@@ -64,7 +65,7 @@ fn sixty_four_threads_never_pass_the_cap_and_no_row_fails() {
             let (client, network) = (&client, &network);
             scope.spawn(move || {
                 for row in (thread..ROWS).step_by(THREADS) {
-                    let answer = client.send(&Request::get(&https(network, &format!("/rows/{row}")))).unwrap();
+                    let answer = client.send(&Request::get(&secure(network, &format!("/rows/{row}")))).unwrap();
                     assert!(answer.text().unwrap().contains(&format!("\"id\":\"{row}\"")), "an answer to another row");
                 }
             });
@@ -173,7 +174,7 @@ fn callers_are_served_in_the_order_in_which_they_came() {
         for turn in 0..8 {
             let (client, url) = (&client, http(&network, &format!("/rows/{turn}")));
             scope.spawn(move || client.send(&Request::get(&url)).unwrap());
-            wait_until("the caller waits", || client.stats().waits == turn + 1);
+            eventually("the caller waits", || client.stats().waits == turn + 1);
             // It has been counted; its step from there into the queue is nothing that can be seen.
             thread::sleep(Duration::from_millis(10));
         }
@@ -195,7 +196,7 @@ fn a_full_queue_turns_callers_away_at_once() {
         for turn in 0..2 {
             let (client, url) = (&client, http(&network, "/rows/waited"));
             scope.spawn(move || client.send(&Request::get(&url)).unwrap());
-            wait_until("the caller waits", || client.stats().waits == turn + 1);
+            eventually("the caller waits", || client.stats().waits == turn + 1);
         }
         let begun = Instant::now();
         let error = client.send(&Request::post(&http(&network, "/sink/turned-away"))).unwrap_err();
@@ -266,7 +267,7 @@ fn an_idle_connection_is_closed_when_its_time_is_over() {
     let client = client(&network).max_idle(Duration::from_millis(100)).build().unwrap();
     client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();
     assert_eq!(network.counts().proxy.live, 1);
-    wait_until("the client has closed it", || network.counts().proxy.live == 0);
+    eventually("the client has closed it", || network.counts().proxy.live == 0);
     assert_eq!(network.counts().proxy.idle_cut, 0);
     let next = client.send(&Request::get(&http(&network, "/rows/2"))).unwrap();
     assert!(!next.trace().reused);
@@ -278,11 +279,11 @@ fn an_idle_connection_is_closed_when_its_time_is_over() {
 fn no_connection_is_reused_past_its_age_and_every_re_dial_resumes() {
     let network = start(Plan::default());
     let client = client(&network).max_age(Duration::from_millis(100)).max_connections(1).build().unwrap();
-    let mut last = None;
-    wait_until("five connections have grown old", || {
-        client.send(&Request::get(&https(&network, "/rows/1"))).unwrap();
+    let last = Cell::new(None);
+    eventually("five connections have grown old", || {
+        client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap();
         let connections = network.counts().origins.connections;
-        if last.replace(connections) != Some(connections) {
+        if last.replace(Some(connections)) != Some(connections) {
             assert_eq!(network.counts().proxy.peak, 1, "the old one goes before the new one comes");
         }
         connections == 6
@@ -297,14 +298,14 @@ fn no_connection_is_reused_past_its_age_and_every_re_dial_resumes() {
 fn prewarmed_connections_are_there_before_the_first_call() {
     let network = capped(6, OverCap::Reset);
     let client = client(&network)
-        .hosts([https(&network, ""), http(&network, "")])
+        .hosts([secure(&network, ""), http(&network, "")])
         .prewarm(3)
         .max_connections_per_origin(3)
         .build()
         .unwrap();
     let counts = network.counts();
     assert_eq!((counts.proxy.total, counts.origins.handshakes, counts.origins.requests), (6, 3, 0));
-    for url in [https(&network, "/rows/1"), http(&network, "/rows/1")] {
+    for url in [secure(&network, "/rows/1"), http(&network, "/rows/1")] {
         client.send(&Request::get(&url)).unwrap();
     }
     assert_eq!((network.counts().proxy.total, network.counts().proxy.refused), (6, 0), "no call had to dial");
@@ -340,7 +341,7 @@ fn a_thousand_calls_from_one_thread_need_one_connection() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     for row in 0..1000 {
-        let url = https(&network, &format!("/rows/{row}"));
+        let url = secure(&network, &format!("/rows/{row}"));
         assert_eq!(client.send(&Request::get(&url)).unwrap().trace().reused, row > 0);
     }
     let counts = network.counts();
@@ -365,7 +366,7 @@ fn a_thousand_failing_calls_give_every_place_back() {
         network.inject(fault.clone());
         thread::scope(|scope| {
             for _ in 0..4 {
-                let (client, url, fault) = (&client, scripted(&network, "/fails"), &fault);
+                let (client, url, fault) = (&client, peer(&network, "/fails"), &fault);
                 scope.spawn(move || {
                     for _ in 0..25 {
                         assert!(client.send(&Request::get(&url)).is_err(), "{fault:?} did not fail");
@@ -378,9 +379,9 @@ fn a_thousand_failing_calls_give_every_place_back() {
     let stats = client.stats();
     assert_eq!((stats.failures, stats.answers), (1000, 0));
     assert_eq!((stats.connections_live, stats.connections_idle), (0, 0), "all were closed");
-    assert_eq!(client.send(&Request::get(&scripted(&network, "/works"))).unwrap().text().unwrap(), "hello");
+    assert_eq!(client.send(&Request::get(&peer(&network, "/works"))).unwrap().text().unwrap(), "hello");
     assert_eq!(client.stats().connections_live, 1);
-    wait_until("the proxy sees one connection", || network.counts().proxy.live == 1);
+    eventually("the proxy sees one connection", || network.counts().proxy.live == 1);
     let counts = network.counts();
     assert!(counts.proxy.peak <= 2, "{:?}", counts.proxy);
     assert_eq!(counts.proxy.refused, 0);

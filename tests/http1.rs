@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::{client, http, scripted, seen, start, wait_until};
+use common::{client, eventually, http, peer, seen, start};
 use pinlink::{Builder, Client, Delivery, Reason, Request};
 use pinlink_box::{ChunkSize, Fault, Plan, StatusLine};
 
@@ -20,34 +20,33 @@ use pinlink_box::{ChunkSize, Fault, Plan, StatusLine};
 fn refused(script: Fault, reason: Reason) {
     let network = start(Plan::default());
     let client = client(&network).max_attempts(1).max_body(1 << 20).build().unwrap();
-    client.send(&Request::get(&scripted(&network, "/before"))).unwrap();
+    client.send(&Request::get(&peer(&network, "/before"))).unwrap();
     network.inject_times(script.clone(), 1);
     let begun = Instant::now();
-    let error =
-        client.send(&Request::get(&scripted(&network, "/broken"))).expect_err(&format!("{script:?} was accepted"));
+    let error = client.send(&Request::get(&peer(&network, "/broken"))).expect_err(&format!("{script:?} was accepted"));
     assert_eq!(error.reason(), reason, "{script:?}: {error}");
     assert_ne!(error.delivery(), Delivery::NotSent, "{script:?}: the peer had the request");
     assert!(begun.elapsed() < Duration::from_secs(5), "{script:?} took {:?}", begun.elapsed());
     assert_eq!(seen(&network, "/broken").len(), 1);
     assert_eq!(client.stats().connections_live, 0, "{script:?}: the connection was kept");
-    let next = client.send(&Request::get(&scripted(&network, "/after"))).unwrap();
+    let next = client.send(&Request::get(&peer(&network, "/after"))).unwrap();
     assert_eq!((next.status(), next.text().unwrap()), (200, "hello"), "{script:?}");
     assert!(!next.trace().reused);
     let stats = client.stats();
     assert_eq!((stats.failures, stats.retries, stats.replaced, stats.connections_live), (1, 0, 0, 1), "{script:?}");
-    wait_until("the peer's side is closed too", || network.counts().proxy.live == 1);
+    eventually("the peer's side is closed too", || network.counts().proxy.live == 1);
 }
 
 /// Plays a script whose answer is good, on a connection that must not be used again.
 fn not_pooled(script: Fault, status: u16, body: &str) {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
-    client.send(&Request::get(&scripted(&network, "/before"))).unwrap();
+    client.send(&Request::get(&peer(&network, "/before"))).unwrap();
     network.inject_times(script.clone(), 1);
-    let answer = client.send(&Request::get(&scripted(&network, "/odd"))).unwrap();
+    let answer = client.send(&Request::get(&peer(&network, "/odd"))).unwrap();
     assert_eq!((answer.status(), answer.text().unwrap()), (status, body), "{script:?}");
     assert_eq!(client.stats().connections_live, 0, "{script:?}: the connection was kept");
-    let next = client.send(&Request::post(&scripted(&network, "/after"))).unwrap();
+    let next = client.send(&Request::post(&peer(&network, "/after"))).unwrap();
     assert_eq!((next.status(), next.text().unwrap(), next.trace().reused), (200, "hello", false), "{script:?}");
     assert_eq!(client.stats().replaced, 0, "{script:?}: it was pooled and found dead");
     assert_eq!(network.counts().origins.connections, 2);
@@ -103,7 +102,7 @@ fn h4_a_get_that_ended_early_is_asked_for_again() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     network.inject_times(Fault::ShortBody, 1);
-    let answer = client.send(&Request::get(&scripted(&network, "/twice"))).unwrap();
+    let answer = client.send(&Request::get(&peer(&network, "/twice"))).unwrap();
     assert_eq!((answer.text().unwrap(), answer.trace().attempts), ("hello", 2));
     assert_eq!(seen(&network, "/twice").len(), 2);
 }
@@ -130,7 +129,7 @@ fn h6_a_head_within_the_limits_is_fine() {
     for script in [Fault::HeaderCount(98), Fault::BigHeader(60_000)] {
         network.inject_times(script.clone(), 1);
         let answer =
-            client.send(&Request::get(&scripted(&network, "/"))).unwrap_or_else(|error| panic!("{script:?}: {error}"));
+            client.send(&Request::get(&peer(&network, "/"))).unwrap_or_else(|error| panic!("{script:?}: {error}"));
         assert_eq!(answer.text().unwrap(), "hello");
     }
     assert_eq!(network.counts().origins.connections, 1);
@@ -150,7 +149,7 @@ fn h7_as_many_interim_answers_as_allowed_are_passed_over() {
     // Counted for each request anew, also on one connection.
     for _ in 0..3 {
         network.inject_times(Fault::Interim(32), 1);
-        assert_eq!(client.send(&Request::get(&scripted(&network, "/"))).unwrap().text().unwrap(), "hello");
+        assert_eq!(client.send(&Request::get(&peer(&network, "/"))).unwrap().text().unwrap(), "hello");
     }
     assert_eq!(network.counts().origins.connections, 1);
 }
@@ -166,10 +165,10 @@ fn h8_a_final_answer_during_the_upload_is_delivered_and_the_upload_stops() {
     let client = client(&network).build().unwrap();
     network.inject_times(Fault::EarlyFinal, 1);
     let size = 48 << 20;
-    let answer = client.send(&Request::post(&scripted(&network, "/upload")).body(vec![b'x'; size])).unwrap();
+    let answer = client.send(&Request::post(&peer(&network, "/upload")).body(vec![b'x'; size])).unwrap();
     assert_eq!((answer.status(), answer.trace().attempts), (413, 1));
     assert_eq!(client.stats().connections_live, 0, "half a request stands on that connection");
-    let next = client.send(&Request::get(&scripted(&network, "/after"))).unwrap();
+    let next = client.send(&Request::get(&peer(&network, "/after"))).unwrap();
     assert_eq!(next.text().unwrap(), "hello");
     assert_eq!(seen(&network, "/upload").len(), 1);
     let read = network.counts().origins.bytes_in;
@@ -187,9 +186,9 @@ fn h10_an_announced_idle_limit_is_obeyed() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     network.inject(Fault::KeepAliveTimeout(1));
-    client.send(&Request::get(&scripted(&network, "/1"))).unwrap();
-    wait_until("the announced second is over", || network.counts().origins.live == 0);
-    assert_eq!(client.send(&Request::post(&scripted(&network, "/2"))).unwrap().text().unwrap(), "hello");
+    client.send(&Request::get(&peer(&network, "/1"))).unwrap();
+    eventually("the announced second is over", || network.counts().origins.live == 0);
+    assert_eq!(client.send(&Request::post(&peer(&network, "/2"))).unwrap().text().unwrap(), "hello");
     assert_eq!(seen(&network, "/2").len(), 1);
     let stats = client.stats();
     assert_eq!((stats.replaced, stats.retries), (0, 0), "the client knew that the connection was over (DESIGN 5)");
@@ -217,12 +216,12 @@ fn h15_an_unasked_408_on_an_idle_connection_is_nobody_s_answer() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     network.inject_times(Fault::RequestTimeout408, 1);
-    assert_eq!(client.send(&Request::get(&scripted(&network, "/1"))).unwrap().text().unwrap(), "hello");
+    assert_eq!(client.send(&Request::get(&peer(&network, "/1"))).unwrap().text().unwrap(), "hello");
     // The peer says it 50 ms later, then FIN; the proxy hands both on before it forgets the connection.
     let sent = |peer: &pinlink_box::Network| peer.counts().origins.bytes_out;
     let before = sent(&network);
-    wait_until("the 408 is out", || sent(&network) > before.max(80));
-    let answer = client.send(&Request::post(&scripted(&network, "/2"))).unwrap();
+    eventually("the 408 is out", || sent(&network) > before.max(80));
+    let answer = client.send(&Request::post(&peer(&network, "/2"))).unwrap();
     assert_eq!((answer.status(), answer.trace().attempts), (200, 1));
     assert_eq!(seen(&network, "/2").len(), 1);
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, http, https, scripted, seen, start};
+use common::{client, http, peer, secure, seen, start};
 use pinlink::{Delivery, Kind, Reason, Request};
 use pinlink_box::{Fault, Network, OverCap, Plan, ProxyPlan};
 
@@ -18,7 +18,7 @@ fn capped(cap: usize) -> Network {
 }
 
 fn rows(network: &Network, count: usize) -> Vec<Request> {
-    (0..count).map(|row| Request::get(&https(network, &format!("/rows/{row}")))).collect()
+    (0..count).map(|row| Request::get(&secure(network, &format!("/rows/{row}")))).collect()
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn several_origins_are_served_in_one_batch_within_the_total_cap() {
     let requests: Vec<Request> = (0..300)
         .map(|row| match row % 3 {
             0 => Request::get(&http(&network, &format!("/rows/{row}"))),
-            1 => Request::get(&https(&network, &format!("/rows/{row}"))),
-            _ => Request::get(&scripted(&network, &format!("/rows/{row}"))),
+            1 => Request::get(&secure(&network, &format!("/rows/{row}"))),
+            _ => Request::get(&peer(&network, &format!("/rows/{row}"))),
         })
         .collect();
     for (row, outcome) in client.map(&requests).into_iter().enumerate() {
@@ -168,8 +168,8 @@ fn a_dead_origin_fails_its_rows_only() {
     network.inject(Fault::EarlyClose);
     let requests: Vec<Request> = (0..40)
         .map(|row| match row % 2 {
-            0 => Request::get(&scripted(&network, "/")),
-            _ => Request::get(&https(&network, &format!("/rows/{row}"))),
+            0 => Request::get(&peer(&network, "/")),
+            _ => Request::get(&secure(&network, &format!("/rows/{row}"))),
         })
         .collect();
     for (row, outcome) in client.map(&requests).into_iter().enumerate() {

@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use common::{client, http, https, scripted, seen, start, wait_until};
+use common::{client, eventually, http, peer, secure, seen, start};
 use pinlink::{Builder, Client, Delivery, Kind, Reason, Request, Response};
 use pinlink_box::{ChunkSize, Fault, Followed, Layer, Malformation, Network, OverCap, Plan, StatusLine, Write};
 
@@ -180,23 +180,23 @@ fn a_post_without_key_is_never_sent_twice_whatever_the_proxy_does() {
 
 #[test]
 fn a_post_without_key_over_tls_is_never_sent_twice_whatever_the_proxy_does() {
-    every_fault_meets_a_post(Layer::Proxy, https, None);
+    every_fault_meets_a_post(Layer::Proxy, secure, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_tls_does() {
-    every_fault_meets_a_post(Layer::Tls, https, None);
+    every_fault_meets_a_post(Layer::Tls, secure, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_the_peer_answers() {
-    every_fault_meets_a_post(Layer::Scripted, scripted, None);
+    every_fault_meets_a_post(Layer::Scripted, peer, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_the_sink_does() {
     every_fault_meets_a_post(Layer::Sink, http, None);
-    every_fault_meets_a_post(Layer::Sink, https, None);
+    every_fault_meets_a_post(Layer::Sink, secure, None);
 }
 
 #[test]
@@ -238,8 +238,8 @@ fn fifty_of_fifty_keyless_posts_whose_answer_is_lost_happen_once_and_say_so() {
 
 #[test]
 fn fifty_of_fifty_keyless_posts_over_tls_whose_answer_is_lost_happen_once_and_say_so() {
-    fifty_answers_are_lost(https, Fault::AckLost);
-    fifty_answers_are_lost(https, Fault::AckLostReset);
+    fifty_answers_are_lost(secure, Fault::AckLost);
+    fifty_answers_are_lost(secure, Fault::AckLostReset);
 }
 
 #[test]
@@ -416,12 +416,12 @@ fn in_a_total_outage_retries_stay_within_their_budget() {
     network.inject(Fault::ResetOnAccept);
     network.reset_counts();
     for _ in 0..REQUESTS {
-        client.send(&Request::get(&scripted(&network, "/"))).unwrap_err();
+        client.send(&Request::get(&peer(&network, "/"))).unwrap_err();
     }
     let dials = network.counts().proxy.total;
     assert!(dials > REQUESTS && dials <= REQUESTS + 5 + REQUESTS / 5, "{dials} dials");
     network.heal();
-    assert_eq!(client.send(&Request::get(&scripted(&network, "/"))).unwrap().status(), 200);
+    assert_eq!(client.send(&Request::get(&peer(&network, "/"))).unwrap().status(), 200);
 }
 
 #[test]
@@ -429,10 +429,10 @@ fn a_failure_on_a_fresh_connection_never_loops() {
     let network = start(Plan::default());
     network.inject(Fault::EarlyClose);
     let client = client(&network).build().unwrap();
-    let error = client.send(&Request::get(&scripted(&network, "/get"))).unwrap_err();
+    let error = client.send(&Request::get(&peer(&network, "/get"))).unwrap_err();
     assert_eq!((error.reason(), error.delivery()), (Reason::ConnectClosed, Delivery::Unknown));
     assert_eq!((error.attempts(), seen(&network, "/get").len()), (3, 3), "max_attempts and no more");
-    let error = client.send(&Request::post(&scripted(&network, "/post"))).unwrap_err();
+    let error = client.send(&Request::post(&peer(&network, "/post"))).unwrap_err();
     assert_eq!((error.reason(), error.attempts()), (Reason::WriteOutcomeUnknown, 1));
     assert_eq!(seen(&network, "/post").len(), 1);
     assert_eq!(client.stats().replaced, 0);
@@ -441,12 +441,12 @@ fn a_failure_on_a_fresh_connection_never_loops() {
 #[test]
 fn a_connection_cut_while_idle_is_replaced_silently_even_for_a_post() {
     let network = start(Plan::default());
-    for (url, idle) in [(http as fn(&Network, &str) -> String, "plain"), (https, "tls")] {
+    for (url, idle) in [(http as fn(&Network, &str) -> String, "plain"), (secure, "tls")] {
         let client = client(&network).build().unwrap();
         network.reset_counts();
         network.inject(Fault::IdleCut(50));
         client.send(&Request::get(&url(&network, "/rows/1"))).unwrap();
-        wait_until("the proxy cuts the idle connection", || network.counts().proxy.idle_cut == 1);
+        eventually("the proxy cuts the idle connection", || network.counts().proxy.idle_cut == 1);
         network.heal();
         let record = format!("/sink/{idle}");
         let answer = client.send(&Request::post(&url(&network, &record)).body("once")).unwrap();
@@ -461,10 +461,10 @@ fn a_connection_cut_while_idle_is_replaced_silently_even_for_a_post() {
 #[test]
 fn many_connections_that_died_together_are_replaced_within_one_call_each() {
     let network = start(Plan::default());
-    let client = client(&network).max_connections_per_origin(8).prewarm(8).build().unwrap();
-    assert_eq!(network.counts().proxy.live, 24, "eight to each of three origins");
+    let client = client(&network).hosts([http(&network, "")]).prewarm(8).build().unwrap();
+    assert_eq!(network.counts().proxy.live, 8);
     network.inject(Fault::IdleCut(20));
-    wait_until("the proxy cuts them all", || network.counts().proxy.idle_cut == 24);
+    eventually("the proxy cuts them all", || network.counts().proxy.idle_cut == 8);
     network.heal();
     let answer = client.send(&Request::post(&http(&network, "/sink/once"))).unwrap();
     assert_eq!((answer.status(), answer.trace().attempts), (201, 1));
@@ -478,9 +478,9 @@ fn a_peer_that_closes_right_after_its_answer_loses_no_get_and_doubles_no_post() 
     network.inject(Fault::SilentClose);
     let client = client(&network).retry_budget(1000).build().unwrap();
     for turn in 0..50 {
-        client.send(&Request::get(&scripted(&network, "/get"))).unwrap();
+        client.send(&Request::get(&peer(&network, "/get"))).unwrap();
         let path = format!("/post/{turn}");
-        let sent = client.send(&Request::post(&scripted(&network, &path)));
+        let sent = client.send(&Request::post(&peer(&network, &path)));
         if let Err(error) = &sent {
             assert_eq!(error.reason(), Reason::WriteOutcomeUnknown, "{error}");
         }
@@ -497,7 +497,7 @@ fn a_learned_idle_limit_is_kept_from_then_on() {
     network.inject(Fault::IdleCut(300));
     client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();
     for cut in 1..=3 {
-        wait_until("the proxy cuts the idle connection", || {
+        eventually("the proxy cuts the idle connection", || {
             network.counts().proxy.idle_cut >= cut || client.stats().connections_live == 0
         });
         client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();
@@ -537,12 +537,12 @@ fn a_slow_answer_that_moves_is_not_stalled() {
 fn a_half_open_peer_is_stalled_and_its_connection_is_not_pooled() {
     let network = start(Plan::default());
     let client = client(&network).max_attempts(1).stall_timeout(Duration::from_millis(300)).build().unwrap();
-    client.send(&Request::get(&https(&network, "/rows/1"))).unwrap();
+    client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap();
     network.inject(Fault::HalfOpen);
-    let error = client.send(&Request::get(&https(&network, "/rows/2"))).unwrap_err();
+    let error = client.send(&Request::get(&secure(&network, "/rows/2"))).unwrap_err();
     assert_eq!((error.reason(), error.delivery()), (Reason::TimeoutStalled, Delivery::Unknown));
     network.heal();
-    let next = client.send(&Request::get(&https(&network, "/rows/3"))).unwrap();
+    let next = client.send(&Request::get(&secure(&network, "/rows/3"))).unwrap();
     assert!(!next.trace().reused);
     assert!(next.text().unwrap().contains("\"id\":\"3\""));
     assert!(seen(&network, "/rows/2").is_empty());
@@ -585,10 +585,10 @@ fn no_call_lasts_longer_than_its_time() {
         (None, http(&network, "/delay/60000")),
         (None, http(&network, "/stream/1000/10/50")),
         (Some(Fault::HalfOpen), http(&network, "/rows/1")),
-        (Some(Fault::HalfOpen), https(&network, "/rows/1")),
+        (Some(Fault::HalfOpen), secure(&network, "/rows/1")),
         (Some(Fault::Blackhole), http(&network, "/rows/1")),
         (Some(Fault::Cap(0, OverCap::Queue)), http(&network, "/rows/1")),
-        (Some(Fault::HandshakeStall), https(&network, "/rows/1")),
+        (Some(Fault::HandshakeStall), secure(&network, "/rows/1")),
         (Some(Fault::Drip(5)), http(&network, "/bytes/10000")),
     ] {
         if let Some(fault) = fault.clone() {

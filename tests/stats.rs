@@ -8,9 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{
-    alone, client, client_at, finish, http, http_at, https, https_at, outer_network, scripted, start, wait_until,
-};
+use common::{alone, client, client_at, eventually, host, http, http_at, outer, peer, secure, secure_at, start};
 use pinlink::{Client, Reason, Request};
 use pinlink_box::{Fault, Plan};
 use tracing::field::{Field, Visit};
@@ -27,12 +25,12 @@ fn counters_agree_with_what_the_network_counted() {
 
     for _ in 0..5 {
         client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();
-        client.send(&Request::get(&https(&network, "/rows/1"))).unwrap();
+        client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap();
     }
     network.inject_times(Fault::EarlyClose, 1);
-    client.send(&Request::get(&scripted(&network, "/"))).unwrap();
+    client.send(&Request::get(&peer(&network, "/"))).unwrap();
     network.inject_times(Fault::UnaskedSwitch, 1);
-    client.send(&Request::get(&scripted(&network, "/"))).unwrap_err();
+    client.send(&Request::get(&peer(&network, "/"))).unwrap_err();
     client.send(&Request::get("http://undeclared.box.test/")).unwrap_err();
 
     let (stats, counts) = (client.stats(), network.counts());
@@ -48,7 +46,7 @@ fn counters_agree_with_what_the_network_counted() {
     assert_eq!((stats.refreshes, stats.lookups_system, stats.evictions, stats.dial_failures), (0, 0, 0, 0));
 
     network.inject(Fault::RefuseAll);
-    let other = common::client(&network).option("pins", &format!("{}=127.0.0.1", common::HOST)).max_attempts(1);
+    let other = common::client(&network).option("pins", &format!("{}=127.0.0.1", host(&network))).max_attempts(1);
     let other = other.build().unwrap();
     assert_eq!(other.send(&Request::get(&http(&network, "/"))).unwrap_err().reason(), Reason::ConnectRefused);
     let stats = other.stats();
@@ -92,7 +90,7 @@ fn latencies_are_those_of_the_calls() {
 fn an_answer_says_how_its_time_went() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
-    let first = *client.send(&Request::get(&https(&network, "/delay/50"))).unwrap().trace();
+    let first = *client.send(&Request::get(&secure(&network, "/delay/50"))).unwrap().trace();
     assert_eq!((first.attempts, first.reused), (1, false));
     assert_eq!(
         first.address.unwrap().to_string(),
@@ -102,7 +100,7 @@ fn an_answer_says_how_its_time_went() {
     assert!(first.queue >= first.connect + first.handshake, "{first:?}");
     assert!(first.wait >= Duration::from_millis(50));
     assert!(first.total >= first.queue + first.wait + first.receive, "{first:?}");
-    let second = *client.send(&Request::get(&https(&network, "/rows/1"))).unwrap().trace();
+    let second = *client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap().trace();
     assert_eq!((second.reused, second.connect, second.handshake), (true, Duration::ZERO, Duration::ZERO));
 }
 
@@ -160,7 +158,7 @@ fn secretive(client: &Client, url: &str) -> String {
     }
     for bad in [
         Request::get(&format!("{url}/{SECRET}\r\n")),
-        Request::get(&format!("https://user:{SECRET}@{}/", common::HOST)),
+        Request::get(&format!("https://user:{SECRET}@host.test/")),
         Request::get(&format!("{url}/")).header("X", format!("{SECRET}\n")),
     ] {
         let error = client.send(&bad).unwrap_err();
@@ -183,15 +181,15 @@ fn nothing_secret_is_printed() {
     }
     let stats = client.stats();
     for text in [stats.to_string(), stats.to_json(), format!("{stats:?}"), format!("{client:?}")] {
-        assert!(!text.contains(SECRET) && !text.contains(common::HOST), "{text}");
+        assert!(!text.contains(SECRET) && !text.contains(host(&network)), "{text}");
     }
 }
 
 #[test]
 fn the_summary_is_one_line_at_close_and_only_once() {
-    let Some(addresses) = outer_network() else {
+    let Some(addresses) = outer() else {
         let network = start(Plan::default());
-        let output = finish(alone(&[], "the_summary_is_one_line_at_close_and_only_once", &network));
+        let output = alone(&[], "the_summary_is_one_line_at_close_and_only_once", &network);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let lines: Vec<&str> = stderr.lines().filter(|line| line.starts_with("pinlink: ")).collect();
         assert_eq!(lines.len(), 2, "one for the client that was closed, one for the one that was dropped:\n{stderr}");
@@ -211,7 +209,7 @@ fn the_summary_is_one_line_at_close_and_only_once() {
     assert_eq!(client.send(&Request::get(&http_at(&addresses, "/rows/1"))).unwrap_err().reason(), Reason::Closed);
     drop(client);
     let client = loud();
-    (0..3).for_each(|_| drop(client.send(&Request::get(&https_at(&addresses, "/rows/1"))).unwrap()));
+    (0..3).for_each(|_| drop(client.send(&Request::get(&secure_at(&addresses, "/rows/1"))).unwrap()));
 }
 
 #[test]
@@ -219,10 +217,10 @@ fn a_closed_client_lets_go_of_its_connections() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     let twin = client.clone();
-    client.send(&Request::get(&https(&network, "/rows/1"))).unwrap();
+    client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap();
     client.close();
-    wait_until("its idle connection is closed", || network.counts().proxy.live == 0);
-    assert_eq!(twin.send(&Request::get(&https(&network, "/rows/1"))).unwrap_err().reason(), Reason::Closed);
+    eventually("its idle connection is closed", || network.counts().proxy.live == 0);
+    assert_eq!(twin.send(&Request::get(&secure(&network, "/rows/1"))).unwrap_err().reason(), Reason::Closed);
     assert_eq!(network.counts().origins.requests, 1);
     assert_eq!((twin.stats().requests, twin.stats().connections_live), (1, 0));
 }
@@ -277,15 +275,15 @@ impl Subscriber for Forward {
 
 #[test]
 fn each_phase_has_its_span_and_no_span_has_a_secret() {
-    let Some(addresses) = outer_network() else {
+    let Some(addresses) = outer() else {
         let network = start(Plan::default());
-        finish(alone(&[], "each_phase_has_its_span_and_no_span_has_a_secret", &network));
+        alone(&[], "each_phase_has_its_span_and_no_span_has_a_secret", &network);
         assert!(network.counts().origins.requests > 0);
         return;
     };
     tracing::subscriber::set_global_default(Forward).unwrap();
     let client = client_at(&addresses).option("summary", "log").build().unwrap();
-    secretive(&client, &https_at(&addresses, ""));
+    secretive(&client, &secure_at(&addresses, ""));
     client.close();
     let heard = HEARD.heard.lock().unwrap().clone();
     for name in ["resolve", "lease", "connect", "handshake", "exchange"] {

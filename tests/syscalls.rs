@@ -8,7 +8,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{alone, client_at, finish, http_at, https_at, is_installed, outer_network, start};
+use common::{alone, client_at, http_at, is_installed, outer, secure_at, start};
 use pinlink::Request;
 use pinlink_box::{Addresses, Plan};
 
@@ -46,15 +46,15 @@ fn between_the_marks(record: &str) -> (BTreeMap<String, usize>, Vec<&str>) {
 
 /// Counts the system calls of `CALLS` warm calls; `url` makes theirs.
 fn count(test: &str, url: fn(&Addresses, &str) -> String) {
-    if let Some(addresses) = outer_network() {
+    if let Some(addresses) = outer() {
         let client = client_at(&addresses).build().unwrap();
         let request = Request::get(&url(&addresses, "/rows/1"));
         let call = || assert_eq!(client.send(&request).unwrap().status(), 200);
         // Until the connection and the memory that a call needs are there.
         (0..CALLS).for_each(|_| call());
-        std::os::unix::process::parent_id();
+        _ = std::os::unix::process::parent_id();
         (0..CALLS).for_each(|_| call());
-        std::os::unix::process::parent_id();
+        _ = std::os::unix::process::parent_id();
         assert_eq!(client.stats().dials, 1);
         return;
     }
@@ -62,7 +62,7 @@ fn count(test: &str, url: fn(&Addresses, &str) -> String) {
     let network = start(Plan::default());
     let record = std::env::temp_dir().join(format!("pinlink-{test}-{}.strace", std::process::id()));
     let path = record.to_str().expect("the temporary directory is text");
-    finish(alone(&["strace", "-f", "-qq", "-o", path], test, &network));
+    alone(&["strace", "-f", "-qq", "-o", path], test, &network);
     let text = std::fs::read_to_string(&record).unwrap();
     std::fs::remove_file(&record).unwrap();
     let (calls, others) = between_the_marks(&text);
@@ -81,7 +81,7 @@ fn a_warm_plain_call_is_one_send_and_two_receives_and_wakes_nobody() {
 
 #[test]
 fn a_warm_tls_call_is_one_send_and_two_receives_and_wakes_nobody() {
-    count("a_warm_tls_call_is_one_send_and_two_receives_and_wakes_nobody", https_at);
+    count("a_warm_tls_call_is_one_send_and_two_receives_and_wakes_nobody", secure_at);
 }
 
 #[test]

@@ -5,13 +5,14 @@
 //! as "far below for ever".
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pinlink::{Builder, Client, Delivery, Error, Reason, Request, Response};
-use pinlink_box::{Certificate, Network, Plan, Seen};
+use pinlink_box::{Addresses, Certificate, Network, Plan, Seen};
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -210,4 +211,67 @@ pub(crate) fn again(test: &str, role: &str) -> Command {
 /// What this process is for, where [`again`] has started it.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
+}
+
+/// The URL of a path at the HTTPS origin with the right certificate, through the proxy.
+pub(crate) fn secure(network: &Network, path: &str) -> String {
+    https(network, Certificate::Right, path)
+}
+
+/// The URL of a path at the scripted peer, through the proxy.
+pub(crate) fn peer(network: &Network, path: &str) -> String {
+    format!("http://{}:{}{path}", host(network), network.scripted())
+}
+
+/// The requests for one path that the origins saw.
+pub(crate) fn seen(network: &Network, path: &str) -> Vec<Seen> {
+    network.seen().into_iter().filter(|seen| seen.path == path).collect()
+}
+
+/// Runs one test of this binary in a process of its own, to its end, where [`outer`] is this network; `wrapper` is put in
+/// front of the command line. Neither the other tests' threads nor the network's are in that process. It must pass.
+#[track_caller]
+pub(crate) fn alone(wrapper: &[&str], test: &str, network: &Network) -> Output {
+    let plain = again(test, &serde_json::to_string(network.addresses()).expect("addresses are plain data"));
+    let line: Vec<&OsStr> =
+        wrapper.iter().map(OsStr::new).chain([plain.get_program()]).chain(plain.get_args()).collect();
+    let mut command = Command::new(line[0]);
+    command.args(&line[1..]).envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}\n{stdout}{stderr}", output.status);
+    assert!(stdout.contains("1 passed"), "the test did not run in its own process:\n{stdout}");
+    output
+}
+
+/// In a process that [`alone`] has started: where the network is.
+pub(crate) fn outer() -> Option<Addresses> {
+    Some(serde_json::from_str(&role()?).expect("the role is a network's addresses"))
+}
+
+/// A builder for the plain and the right HTTPS origin of a network in another process.
+pub(crate) fn client_at(network: &Addresses) -> Builder {
+    Client::builder()
+        .hosts([http_at(network, ""), secure_at(network, "")])
+        .nameservers([network.dns.to_string()])
+        .allow_addresses(["127.0.0.0/8"])
+        .ca_file(&network.ca_file)
+        .web_roots(false)
+}
+
+/// As [`http`], for a network in another process.
+pub(crate) fn http_at(network: &Addresses, path: &str) -> String {
+    format!("http://{}:{}{path}", network.plan.names[0], network.http)
+}
+
+/// As [`secure`], for a network in another process.
+pub(crate) fn secure_at(network: &Addresses, path: &str) -> String {
+    format!("https://{}:{}{path}", network.plan.names[0], network.https[&Certificate::Right])
+}
+
+/// Whether a program is on the PATH.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
