@@ -22,7 +22,7 @@ demo: ## Runs a job against the network in a box: as people write it today, and 
 test: ## Runs every test of every language
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
 	@$(call apt,strace,/usr/bin/strace)
-	$(CARGO) test --workspace --exclude pinlink-peers --features demo --no-fail-fast
+	$(CARGO) test --workspace --exclude pinlink-peers --features pinlink/demo --no-fail-fast
 
 bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)
 	@$(call apt,nginx-light,/usr/sbin/nginx)

@@ -144,8 +144,13 @@ fn imported(config: &Config) -> Result<PinSet> {
     Ok(imported)
 }
 
-/// Pins what is known without asking; returns the hosts that must be looked up.
-fn pin(config: &Config, imported: &PinSet) -> Result<(Vec<Arc<Host>>, Vec<Box<str>>)> {
+/// The hosts that are pinned without asking.
+type Pinned = Vec<Arc<Host>>;
+/// The hosts that must be looked up.
+type Unknown = Vec<Box<str>>;
+
+/// Pins what is known without asking.
+fn pin(config: &Config, imported: &PinSet) -> Result<(Pinned, Unknown)> {
     let policy = AddressPolicy::new(config.allow_addresses.0.clone());
     let check = |host: &str, pin: &Pin| {
         let refused = pin.addresses.iter().find_map(|&address| Some((address, policy.refused(address)?)));

@@ -35,6 +35,12 @@ pub(crate) const FAILED_LOOKUP_ROUNDS: u32 = 5;
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// Such a look-up begins within this time, at random.
 pub(crate) const REFRESH_JITTER: Duration = Duration::from_millis(500);
+/// How much earlier than a `Keep-Alive: timeout=` announces an idle connection is given up; half of it where that is less.
+pub(crate) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+/// Idle connections that died after less than this teach nothing about a cut-off: a restart looks the same.
+pub(crate) const LEAST_LEARNED_IDLE: Duration = Duration::from_millis(200);
+/// How long a learned cut-off counts; then longer idle times are tried again.
+pub(crate) const LEARNED_IDLE_FOR: Duration = Duration::from_secs(600);
 /// How often idle connections are looked at: a quarter of `max_idle` within these bounds.
 pub(crate) const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 

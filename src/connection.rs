@@ -18,6 +18,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 
+use crate::config::KEEP_ALIVE_MARGIN;
 use crate::drive::{self, Alarm};
 use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::event::Counters;
@@ -47,6 +48,8 @@ pub(crate) struct Connection {
     pub(crate) handshake: Duration,
     /// Exchanges that have begun on it.
     pub(crate) uses: u64,
+    /// Whether it has been idle since it was made, so that it may have died unseen.
+    pub(crate) was_idle: bool,
     _live: Live,
     _place: Place<Box<Connection>>,
 }
@@ -124,6 +127,7 @@ impl Connection {
             connect: parts.connect,
             handshake: parts.handshake,
             uses: 0,
+            was_idle: false,
             _live: parts.live,
             _place: parts.place,
         })
@@ -155,7 +159,7 @@ impl Connection {
                 meter.tripped.store(true, Relaxed);
             }
         });
-        let mut watch = Watch::new(bounds, &self.meter, now);
+        let mut watch = Watch::new(bounds, &self.meter, now, message.body().size_hint().exact().unwrap_or(0));
         let response = {
             let mut answer = pin!(self.sender.send_request(message));
             poll_fn(|cx| {
@@ -168,6 +172,10 @@ impl Connection {
             })
             .await?
         };
+        if self.meter.tripped.load(Relaxed) {
+            // The answer itself was in the buffer behind them.
+            return Err(self.too_many_interim(Delivery::Answered));
+        }
         let head_at = Instant::now();
         let (head, body) = response.into_parts();
         if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
@@ -176,6 +184,9 @@ impl Connection {
         }
         if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(answered(Reason::ProtocolUnexpected, "the answer switches protocols, which nobody asked for"));
+        }
+        if let Some(announced) = announced_idle(&head.headers) {
+            self.max_idle = self.max_idle.min(announced);
         }
         let body = self.read_body(body, bounds, &mut watch).await?;
         let (headers, body) = Headers::pack(&head.headers, body);
@@ -233,19 +244,19 @@ impl Connection {
         .await
     }
 
+    fn too_many_interim(&self, delivery: Delivery) -> Error {
+        let count = self.meter.interim.load(Relaxed);
+        let detail = format!("{count} interim answers came before the answer");
+        Error::new(Reason::LimitInterim, Phase::Wait, detail).with_delivery(delivery)
+    }
+
     fn head_failure(&self, error: hyper::Error, watch: &Watch) -> Error {
         let sent = self.meter.sent.load(Relaxed) != watch.sent_before;
         let received = self.meter.received.load(Relaxed) != watch.received_before;
         let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
         let phase = if sent { Phase::Wait } else { Phase::Send };
         if self.meter.tripped.load(Relaxed) {
-            let count = self.meter.interim.load(Relaxed);
-            return Error::new(
-                Reason::LimitInterim,
-                Phase::Wait,
-                format!("{count} interim answers came before the answer"),
-            )
-            .with_delivery(delivery);
+            return self.too_many_interim(delivery);
         }
         let io = io_source(&error);
         let (reason, detail) = if error.is_parse_too_large() {
@@ -254,6 +265,8 @@ impl Connection {
             (Reason::ProtocolHead, "the answer's head is malformed")
         } else if error.is_incomplete_message() && received {
             (Reason::ProtocolIncomplete, "the connection ended inside the answer's head")
+        } else if io.is_some_and(is_tls) {
+            (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
         } else if let Some(io) = io {
             match io.kind() {
                 std::io::ErrorKind::ConnectionReset
@@ -261,9 +274,6 @@ impl Connection {
                 | std::io::ErrorKind::ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
                 std::io::ErrorKind::UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
                 std::io::ErrorKind::TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
-                std::io::ErrorKind::InvalidData => {
-                    (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
-                }
                 _ => (Reason::ConnectIo, "the connection failed"),
             }
         } else {
@@ -281,12 +291,28 @@ fn io_source(error: &hyper::Error) -> Option<&std::io::Error> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
+/// Whether rustls said so. A missing close_notify is none of it: tokio-rustls makes that an end inside the message.
+fn is_tls(io: &std::io::Error) -> bool {
+    io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// How long the far side says that it keeps an idle connection (`Keep-Alive: timeout=`), less a margin for the way.
+fn announced_idle(headers: &http::HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| {
+        let (name, seconds) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse::<u32>().ok())?
+    })?;
+    let announced = Duration::from_secs(seconds.into());
+    Some(announced - (announced / 2).min(KEEP_ALIVE_MARGIN))
+}
+
 fn body_failure(error: &hyper::Error) -> Error {
-    let kind = io_source(error).map(std::io::Error::kind);
-    let (reason, detail) = match kind {
-        Some(std::io::ErrorKind::InvalidInput) => (Reason::ProtocolChunk, "the body's chunked coding is malformed"),
-        Some(std::io::ErrorKind::InvalidData) => {
-            (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let (reason, detail) = match io_source(error) {
+        Some(io) if is_tls(io) => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),
+        Some(io) if matches!(io.kind(), InvalidInput | InvalidData) => {
+            (Reason::ProtocolChunk, "the body's chunked coding is malformed")
         }
         _ => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
     };
@@ -301,12 +327,14 @@ struct Watch {
     moved: u64,
     moved_at: Instant,
     sent_before: u64,
+    /// The length of the request's body: while fewer bytes than that are out, it is still being sent.
+    body: u64,
     received_before: u64,
     alarm: Alarm,
 }
 
 impl Watch {
-    fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
+    fn new(bounds: &Bounds, meter: &Meter, now: Instant, body: u64) -> Watch {
         Watch {
             deadline: bounds.deadline,
             timeout: bounds.timeout,
@@ -314,6 +342,7 @@ impl Watch {
             moved: meter.moved(),
             moved_at: now,
             sent_before: meter.sent.load(Relaxed),
+            body,
             received_before: meter.received.load(Relaxed),
             alarm: Alarm::default(),
         }
@@ -330,11 +359,12 @@ impl Watch {
         if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
             return Poll::Pending;
         }
-        let sent = meter.sent.load(Relaxed) != self.sent_before;
-        let (phase, delivery) = match (answered, sent) {
-            (true, _) => (Phase::Receive, Delivery::Answered),
-            (false, true) => (Phase::Wait, Delivery::Unknown),
-            (false, false) => (Phase::Send, Delivery::NotSent),
+        let sent = meter.sent.load(Relaxed) - self.sent_before;
+        let (phase, delivery) = match sent {
+            _ if answered => (Phase::Receive, Delivery::Answered),
+            0 => (Phase::Send, Delivery::NotSent),
+            some if some <= self.body => (Phase::Send, Delivery::Unknown),
+            _ => (Phase::Wait, Delivery::Unknown),
         };
         let error = if self.deadline <= stalls {
             Error::new(Reason::TimeoutTotal, phase, "the call's time is over").with_budget("timeout", self.timeout)

@@ -16,6 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::Unconstrained;
+
 use crate::config::SLICE;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::sys::{self, Event, PollFd};
@@ -222,7 +224,8 @@ impl Wake for Signal {
 
 /// Drives one future on this thread until it ends. It must bound itself by [`Alarm`]s.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+    // A runtime that this call happens inside of would else ration the wakes of its own kind that the future uses.
+    let mut future = pin!(tokio::task::unconstrained(future));
     let signal = Signal::of_this_thread();
     let waker = Waker::from(Arc::clone(&signal));
     let mut cx = Context::from_waker(&waker);
@@ -264,7 +267,7 @@ fn wait(signal: &Signal) {
 
 /// One of many futures that a caller drives at once.
 struct Lane<'a> {
-    future: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+    future: Option<Unconstrained<Pin<Box<dyn Future<Output = ()> + 'a>>>>,
     signal: Arc<LaneSignal>,
     readable: bool,
     wake_at: Option<Instant>,
@@ -306,7 +309,7 @@ pub(crate) fn drive_all<'a>(futures: impl IntoIterator<Item = Pin<Box<dyn Future
     let mut lanes: Vec<Lane<'a>> = futures
         .into_iter()
         .map(|future| Lane {
-            future: Some(future),
+            future: Some(tokio::task::unconstrained(future)),
             signal: Arc::new(LaneSignal { woken: AtomicBool::new(true), hub: Arc::clone(&hub) }),
             readable: true,
             wake_at: None,
@@ -347,7 +350,7 @@ impl Lane<'_> {
             turn.wake_at.set(None);
             turn.readable.set(self.readable);
         });
-        let polled = future.as_mut().poll(&mut Context::from_waker(waker));
+        let polled = Pin::new(future).poll(&mut Context::from_waker(waker));
         drop(driving);
         if polled.is_ready() {
             self.future = None;

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::connection::{Answer, Bounds};
 use crate::drive;
-use crate::error::{Delivery, Error, Phase, Reason, Result};
+use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::message::{Request, Response, Trace};
 use crate::pin_set::PinSet;
@@ -113,7 +113,7 @@ impl Core {
         }
     }
 
-    /// One try. An error comes with whether its connection had served before.
+    /// One try. An error comes with whether its connection had been idle before.
     async fn attempt(
         &self,
         site: &Arc<Site>,
@@ -132,6 +132,7 @@ impl Core {
         if reused {
             self.counters.reuses.one();
         }
+        let (was_idle, idle_since) = (connection.was_idle, connection.idle_since);
         let bounds = Bounds {
             deadline,
             timeout,
@@ -144,8 +145,12 @@ impl Core {
             .instrument(tracing::debug_span!("exchange", host = %site.label))
             .await;
         let address = connection.address;
-        let Answer { status, headers, body, head_at } =
-            exchanged.map_err(|error| (error.with_address(address), reused))?;
+        let Answer { status, headers, body, head_at } = exchanged.map_err(|error| {
+            if was_idle && error.delivery() == Delivery::NotSent && error.kind() == Kind::Connect {
+                site.learn_idle(leased_at, idle_since);
+            }
+            (error.with_address(address), was_idle)
+        })?;
         let ended_at = Instant::now();
         let trace = Trace {
             address: Some(address),

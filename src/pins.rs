@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::config::LEARNED_IDLE_FOR;
 use crate::pin_set::{Pin, PinSet};
 
 /// The most addresses kept of one answer. More add nothing to a race, and an answer can hold thousands.
@@ -40,6 +41,9 @@ pub(crate) struct Host {
     pub(crate) name: Box<str>,
     current: ArcSwap<Current>,
     health: Mutex<HashMap<IpAddr, Health>>,
+    /// The idle time after which a connection to this host was found dead, and until when that counts. On the way to one
+    /// host lies one proxy.
+    learned_idle: ArcSwapOption<(Duration, Instant)>,
     /// Held during a look-up after init, so that there is one at a time; holds when the last one ended.
     pub(crate) refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -57,6 +61,7 @@ impl Host {
             name: name.into(),
             current: ArcSwap::from_pointee(Current { pin, source }),
             health: Mutex::default(),
+            learned_idle: ArcSwapOption::empty(),
             refreshed: tokio::sync::Mutex::default(),
         })
     }
@@ -95,6 +100,20 @@ impl Host {
 
     pub(crate) fn favour(&self, address: IpAddr) {
         self.health.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&address);
+    }
+
+    /// For a while idle connections are given up after `idle`; a shorter time that was learned before stays.
+    pub(crate) fn learn_idle(&self, idle: Duration, now: Instant) {
+        let learned = idle.min(self.learned_idle(now));
+        self.learned_idle.store(Some(Arc::new((learned, now + LEARNED_IDLE_FOR))));
+    }
+
+    /// How long a connection may be idle, as far as this host has taught.
+    pub(crate) fn learned_idle(&self, now: Instant) -> Duration {
+        match &*self.learned_idle.load() {
+            Some(learned) if learned.1 > now => learned.0,
+            _ => Duration::MAX,
+        }
     }
 
     /// Whether a look-up may bring other addresses: not for what was fixed by hand, and not twice within `interval`.
@@ -177,6 +196,16 @@ mod tests {
             host.sideline(IpAddr::from([10, 0, 0, last]), now + Duration::from_secs(u64::from(last)));
         }
         assert_eq!(lasts(&host, now, 2), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_learned_idle_time_counts_for_a_while() {
+        let (host, now) = (host(), Instant::now());
+        assert_eq!(host.learned_idle(now), Duration::MAX);
+        host.learn_idle(Duration::from_secs(4), now);
+        host.learn_idle(Duration::from_secs(5), now);
+        assert_eq!(host.learned_idle(now), Duration::from_secs(4));
+        assert_eq!(host.learned_idle(now + LEARNED_IDLE_FOR), Duration::MAX);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! all origins. Dialling is handed to the runtime; time is the monotonic clock's.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 use http::header::HeaderValue;
 
-use crate::config::Config;
+use crate::config::{Config, LEAST_LEARNED_IDLE};
 use crate::connect::{Dialer, Route};
 use crate::connection::Connection;
 use crate::drive;
@@ -127,9 +128,8 @@ impl Pool {
         let mut by_scheme: [HashMap<Box<str>, Arc<Site>>; 2] = Default::default();
         for origin in declared.filter(|origin| origin.scheme() != Scheme::Tcp) {
             let sites = &mut by_scheme[usize::from(origin.scheme() == Scheme::Https)];
-            if !sites.contains_key(&origin.host_port()) {
-                let site = self.new_site(origin)?;
-                sites.insert(origin.host_port(), site);
+            if let Entry::Vacant(vacant) = sites.entry(origin.host_port()) {
+                vacant.insert(self.new_site(origin)?);
             }
         }
         let [http, https] = by_scheme;
@@ -248,7 +248,8 @@ impl Pool {
 impl Shared {
     /// Whether an idle connection may be used again.
     fn is_fit(&self, host: &Host, connection: &Connection, now: Instant) -> bool {
-        let fresh = now < connection.retires && now.duration_since(connection.idle_since) < connection.max_idle;
+        let max_idle = connection.max_idle.min(host.learned_idle(now));
+        let fresh = now < connection.retires && now.duration_since(connection.idle_since) < max_idle;
         let pinned = host.holds(connection.address.ip());
         if !fresh {
             self.counters.expired.one();
@@ -298,6 +299,7 @@ impl Maker {
         if let Some(place) = places.try_take() {
             return Ok(Grant::Place(place));
         }
+        self.shared.counters.waits.one();
         let granted = places.wait(self.index);
         // Only now: a connection that became idle before the queue knew of this caller is found here, one that becomes
         // idle later is given to the queue.
@@ -361,6 +363,15 @@ impl Site {
         format!("no connection came free: {callers} callers for {cap} connections")
     }
 
+    /// A connection was found dead that had been idle since then: the next ones are given up earlier.
+    pub(crate) fn learn_idle(&self, now: Instant, idle_since: Instant) {
+        let idle = now.duration_since(idle_since);
+        if idle >= LEAST_LEARNED_IDLE {
+            tracing::debug!(host = %self.label, ?idle, "a connection died idle");
+            self.host.learn_idle(idle.mul_f64(0.8), now);
+        }
+    }
+
     /// The addresses pinned now.
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         self.host.holds(address)
@@ -412,8 +423,13 @@ impl Lease {
         };
         let site = &self.caller.0;
         connection.idle_since = now;
+        connection.was_idle = true;
         if site.holds(connection.address.ip()) && !site.shared.places.is_wanted() {
             drop(connection);
+            if site.shared.places.is_wanted() && site.close_one_idle() {
+                // Somebody began to wait for a place in between, and found nothing idle to close.
+                site.shared.counters.evictions.one();
+            }
             return;
         }
         let connection = Object::take(connection);

@@ -24,7 +24,7 @@ pub(crate) enum Safety {
 /// What one try ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// An error, and whether it came from a connection that had served before.
+    /// An error, and whether it came from a connection that had been idle before.
     Failed { reason: Reason, delivery: Delivery, reused: bool },
     /// An answer, and how long the server asks to wait (`Retry-After`).
     Answered { status: u16, retry_after: Option<Duration> },

@@ -429,6 +429,21 @@ fn a_host_below_a_wildcard_keeps_its_cap_when_many_ask_for_it_first() {
 }
 
 #[test]
+fn a_map_over_more_hosts_than_the_cap_serves_keeps_its_connections() {
+    let network = network();
+    let names: Vec<String> = (0..20).map(|_| unique("host")).collect();
+    let origins = names.iter().map(|name| format!("http://{name}:{}", network.http()));
+    let client = bare(&network).hosts(origins).max_connections(24_usize).build().unwrap();
+    let url = |row: usize| format!("http://{}:{}/rows/{row}", names[row % names.len()], network.http());
+    let rows: Vec<Request> = (0..2000).map(|row| Request::get(&url(row))).collect();
+    assert!(client.map(&rows).iter().all(Result::is_ok));
+    let proxy = network.counts().proxy;
+    assert!(proxy.peak <= 24, "{proxy:?}");
+    // Each host needs one; a few may move from host to host. A dial for every second row is no pool.
+    assert!(proxy.total <= 200, "{proxy:?}");
+}
+
+#[test]
 fn a_hosts_file_pins_its_names() {
     let network = two_addresses();
     let scratch = Scratch::new();

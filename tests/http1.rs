@@ -187,7 +187,8 @@ fn h10_an_announced_idle_limit_is_obeyed() {
     let client = client(&network).build().unwrap();
     network.inject(Fault::KeepAliveTimeout(1));
     client.send(&Request::get(&peer(&network, "/1"))).unwrap();
-    eventually("the announced second is over", || network.counts().origins.live == 0);
+    // The time is what was announced; nothing else happens that could be awaited.
+    std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(client.send(&Request::post(&peer(&network, "/2"))).unwrap().text().unwrap(), "hello");
     assert_eq!(seen(&network, "/2").len(), 1);
     let stats = client.stats();

@@ -193,13 +193,26 @@ fn rows_that_fail_on_the_way_are_tried_again_as_single_calls_are() {
 #[test]
 fn a_batch_inside_a_runtime_works() {
     let network = start(Plan::default());
-    let client = client(&network).build().unwrap();
+    let client = client(&network).timeout(Duration::from_secs(5)).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let requests = rows(&network, 50);
-    let outcomes = runtime.block_on(async { client.map(&requests) });
-    assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.status() == 200)));
-    let single = runtime.block_on(async { client.send(&requests[0]) });
-    assert_eq!(single.unwrap().status(), 200);
+    // More than the 128 steps that tokio grants a task before it must yield, which a blocking call never does.
+    let requests = rows(&network, 500);
+    for outcome in runtime.block_on(async { client.map(&requests) }) {
+        assert_eq!(outcome.unwrap().status(), 200);
+    }
+}
+
+#[test]
+fn single_calls_inside_a_runtime_work() {
+    let network = start(Plan::default());
+    let client = client(&network).timeout(Duration::from_secs(5)).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for request in rows(&network, 500) {
+            assert_eq!(client.send(&request).unwrap().status(), 200);
+        }
+    });
+    assert_eq!(network.counts().proxy.total, 1);
 }
 
 #[test]

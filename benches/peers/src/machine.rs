@@ -1,12 +1,15 @@
 //! Where and on what a run was made: the part of a result that makes its figures repeatable.
 //!
-//! It reads `/proc`, `Cargo.lock` and what git and the programs say; it measures nothing.
+//! It reads `/proc`, `Cargo.lock` and what git and the programs say. It measures no peer, only how much of the
+//! machine was left for them.
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::measure::{Whose, cpu};
 use crate::server::says;
 
 /// The versions that were built: the file stands two directories up, with the workspace.
@@ -56,6 +59,63 @@ impl Circumstances {
             date: jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
         }
     }
+}
+
+/// Watches what the rest of the machine does meanwhile. Where other processes take a core, client and server share
+/// the one that is left: they no longer overlap, and a rate says what a request costs both together.
+pub(crate) struct Others {
+    server: u32,
+    begun: Instant,
+    busy: f64,
+    ours: f64,
+}
+
+impl Others {
+    /// Begins to watch; `server` is the process that belongs to us with all its children.
+    pub(crate) fn watch(server: u32) -> Others {
+        Others { server, begun: Instant::now(), busy: busy(), ours: ours(server) }
+    }
+
+    /// The part of the machine's time that others have taken since, from 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = self.begun.elapsed().as_secs_f64() * cores as f64;
+        let foreign = (busy() - self.busy) - (ours(self.server) - self.ours);
+        (foreign / all).clamp(0.0, 1.0)
+    }
+}
+
+/// The kernel's unit of time in `/proc` (USER_HZ is 100 on every Linux that Rust runs on).
+const TICK: f64 = 0.01;
+
+/// Seconds that all cores were not idle, stolen ones included.
+fn busy() -> f64 {
+    let stat = read("/proc/stat");
+    let fields: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // user nice system idle iowait irq softirq steal; what follows is contained in the first two.
+    [0, 1, 2, 5, 6, 7].iter().filter_map(|&at| fields.get(at)).sum::<f64>() * TICK
+}
+
+/// Seconds that this process, the programs it ran and the server used.
+fn ours(server: u32) -> f64 {
+    let children = read(&format!("/proc/{server}/task/{server}/children"));
+    let serving: f64 = children.split_whitespace().map(used).sum();
+    (cpu(Whose::Ours) + cpu(Whose::Children)).as_secs_f64() + used(&server.to_string()) + serving
+}
+
+/// Seconds that a process used.
+fn used(pid: &str) -> f64 {
+    let stat = read(&format!("/proc/{pid}/stat"));
+    // The name may hold anything, but ends at the last bracket; utime and stime are fields 14 and 15 of proc(5).
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() * TICK
 }
 
 /// The version of a package in `Cargo.lock`; all of them where there are several.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::machine::Circumstances;
+use crate::machine::{Circumstances, Others};
 use crate::measure::{Figure, Length, Outcome, Peer, Result, in_turn};
 use crate::report::{Bound, Target, Workload, to_json};
 use crate::server::{BODY, Server};
@@ -76,7 +76,8 @@ impl Choice {
     }
 
     fn run(self, server: &Server, arguments: &Arguments) -> Result<Workload> {
-        Ok(match self {
+        let others = Others::watch(server.id());
+        let mut workload = match self {
             Choice::Sync | Choice::SyncTls => {
                 let tls = self == Choice::SyncTls;
                 let over = if tls { "TLS 1.3" } else { "plain TCP" };
@@ -87,11 +88,12 @@ impl Choice {
                     figures: &[Figure::P50Us, Figure::P99Us, Figure::CpuUs],
                     targets: &SYNC_TARGETS,
                     outcomes: arguments.measure(sync::peers(server, tls)?, self),
+                    others: 0.0,
                 }
             }
             Choice::Throughput => {
-                let (peers, mut missing) = throughput::peers(server)?;
-                missing.extend(arguments.measure(peers, self));
+                let throughput::Peers { present, missing: mut outcomes } = throughput::peers(server)?;
+                outcomes.extend(arguments.measure(present, self));
                 Workload {
                     name: "throughput",
                     what: format!(
@@ -102,10 +104,13 @@ impl Choice {
                     limit: throughput::NAMES[0],
                     figures: &[Figure::PerSecond, Figure::CpuUs],
                     targets: &THROUGHPUT_TARGETS,
-                    outcomes: missing,
+                    outcomes,
+                    others: 0.0,
                 }
             }
-        })
+        };
+        workload.others = others.share();
+        Ok(workload)
     }
 }
 

@@ -10,6 +10,9 @@ use serde::Serialize;
 use crate::machine::Circumstances;
 use crate::measure::{Figure, Outcome, Spread};
 
+/// From this share on the figures are told to be doubtful: half a core of two is enough to move a ratio.
+const DOUBTFUL: f64 = 0.1;
+
 /// One workload with everything measured in it.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -19,6 +22,8 @@ pub(crate) struct Workload {
     pub(crate) figures: &'static [Figure],
     pub(crate) targets: &'static [Target],
     pub(crate) outcomes: Vec<Outcome>,
+    /// The part of the machine that processes other than ours took meanwhile.
+    pub(crate) others: f64,
 }
 
 /// A promise: a ratio of two peers' figures, and its bound.
@@ -92,6 +97,10 @@ impl Workload {
                 let _ = writeln!(text, "  {} is MISSING: {why}", outcome.name);
             }
         }
+        if self.others >= DOUBTFUL {
+            let share = self.others * 100.0;
+            let _ = writeln!(text, "  DOUBTFUL: other processes took {share:.0} % of the machine meanwhile");
+        }
         text + &self.verdicts()
     }
 
@@ -159,6 +168,7 @@ impl Workload {
             "what": self.what,
             "limit": self.limit,
             "rounds": self.rounds(),
+            "others": self.others,
             "peers": peers,
             "targets": targets,
         })
@@ -216,6 +226,7 @@ mod tests {
             figures: &[Figure::P50Us],
             targets,
             outcomes: vec![outcome("a", &[1.0, 10.0, 2.0]), outcome("b", &[1.2, 13.0, 40.0])],
+            others: 0.0,
         };
         let json = workload.to_json();
         assert_eq!(json["targets"][0]["met"], true);
@@ -236,9 +247,10 @@ mod tests {
                 Outcome::missing("a", "a is not installed: apt-get install a".to_owned()),
                 outcome("b", &[1.0]),
             ],
+            others: 0.5,
         };
         let table = workload.table();
         assert!(table.contains("a is MISSING: a is not installed: apt-get install a"), "{table}");
-        assert!(table.contains("not measured"), "{table}");
+        assert!(table.contains("not measured") && table.contains("50 %"), "{table}");
     }
 }

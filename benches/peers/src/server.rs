@@ -81,6 +81,11 @@ impl Server {
         Ok(())
     }
 
+    /// The process id of nginx's master.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens without TLS.
     pub(crate) fn plain(&self) -> SocketAddr {
         self.plain

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+use memchr::memmem;
 use pinlink::{Client, Request};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -134,7 +135,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &[u8], buffer: &mut [u8])
             got => filled += got,
         }
         let answer = &buffer[..filled];
-        let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let Some(head) = memmem::find(answer, b"\r\n\r\n") else { continue };
         let length = content_length(&answer[..head]).ok_or(io::ErrorKind::InvalidData)?;
         if filled >= head + 4 + length {
             return Ok(length);
@@ -144,7 +145,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &[u8], buffer: &mut [u8])
 
 fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"\r\nContent-Length: ";
-    let at = head.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
+    let at = memmem::find(head, NAME)? + NAME.len();
     let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0')))
 }

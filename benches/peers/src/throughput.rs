@@ -31,18 +31,24 @@ const TURN: Duration = Duration::from_millis(500);
 /// The names of the peers, the ceiling first.
 pub(crate) const NAMES: [&str; 3] = ["wrk", "pinlink map", "hyper-util legacy"];
 
-/// All peers that are there, and those that are missing.
-pub(crate) fn peers(server: &Server) -> Result<(Vec<Box<dyn Peer>>, Vec<Outcome>)> {
+/// Those that take part, and those that can't.
+#[derive(Default)]
+pub(crate) struct Peers {
+    pub(crate) present: Vec<Box<dyn Peer>>,
+    pub(crate) missing: Vec<Outcome>,
+}
+
+/// All peers; a program among them may be missing.
+pub(crate) fn peers(server: &Server) -> Result<Peers> {
     let url = format!("http://{}/answer", server.plain());
-    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    let mut missing = Vec::new();
+    let mut peers = Peers::default();
     match program("wrk") {
-        Ok(program) => peers.push(Box::new(Wrk { program, url: url.clone() })),
-        Err(error) => missing.push(Outcome::missing(NAMES[0], error.to_string())),
+        Ok(program) => peers.present.push(Box::new(Wrk { program, url: url.clone() })),
+        Err(error) => peers.missing.push(Outcome::missing(NAMES[0], error.to_string())),
     }
-    peers.push(Box::new(Map::new(server, url.clone())?));
-    peers.push(Box::new(HyperUtil::new(url)?));
-    Ok((peers, missing))
+    peers.present.push(Box::new(Map::new(server, url.clone())?));
+    peers.present.push(Box::new(HyperUtil::new(url)?));
+    Ok(peers)
 }
 
 /// Batches until the turn is over.
