@@ -1,78 +1,75 @@
 //! Promise: a peer that never stops costs little. Floods of interim answers, of header fields, of a body, of trailers are
 //! stopped at their limit, soon, and with at most 2 MiB of extra memory while the call runs.
 //!
-//! A counting allocator measures the whole process, the network in a box included; so one test runs at a time.
+//! A counting allocator measures the calling thread, which reads and parses every byte of its answer itself. The network in
+//! a box, which has the flood in its own memory, runs in other threads of this process.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{client, http, peer, start};
 use pinlink::{Client, Reason, Request};
 use pinlink_box::{ChunkSize, Fault, Network, Plan};
 
-/// The system's allocator, counting what is allocated now and at most.
+/// The system's allocator, counting what each thread has allocated now and at most.
 struct Counting;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn grew(by: usize) {
-    PEAK.fetch_max(NOW.fetch_add(by, Relaxed) + by, Relaxed);
+fn changed(by: isize) {
+    let now = NOW.get() + by;
+    NOW.set(now);
+    PEAK.set(PEAK.get().max(now));
 }
 
 // SAFETY: every call is handed to the system's allocator as it came; the counters touch no memory of it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grew(layout.size());
+        changed(layout.size() as isize);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grew(layout.size());
+        changed(layout.size() as isize);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
+        changed(-(layout.size() as isize));
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // Blocks that matter here are far above malloc's mmap threshold: they move without a copy.
-        grew(size.saturating_sub(layout.size()));
-        NOW.fetch_sub(layout.size().saturating_sub(size), Relaxed);
+        changed(size as isize - layout.size() as isize);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// What the process may hold beyond what it held before the call.
-const MOST: usize = 2 << 20;
-
-/// Keeps the other tests of this file out: they would be measured too.
-fn by_itself() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// What the thread may hold beyond what it held before the call.
+const MOST: isize = 2 << 20;
 
 /// The most that was allocated at a time while `action` ran, beyond what was before.
-fn extra<T>(action: impl FnOnce() -> T) -> (T, usize) {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+fn extra<T>(action: impl FnOnce() -> T) -> (T, isize) {
+    let before = NOW.get();
+    PEAK.set(before);
     let result = action();
-    (result, PEAK.load(Relaxed) - before)
+    (result, PEAK.get() - before)
 }
 
 fn warm(network: &Network, limit: usize) -> Client {
@@ -83,7 +80,6 @@ fn warm(network: &Network, limit: usize) -> Client {
 
 /// Plays a flood; it must end with this reason, soon, in little memory, and before the peer has said it all (64 MiB).
 fn flooded(script: Fault, limit: usize, reason: Reason) {
-    let _alone = by_itself();
     let network = start(Plan::default());
     let client = warm(&network, limit);
     network.inject_times(script.clone(), 1);
@@ -132,7 +128,6 @@ fn an_endless_chunk_extension_costs_little() {
 
 #[test]
 fn a_promised_length_is_not_believed_with_memory() {
-    let _alone = by_itself();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://peer.test:{}/", listener.local_addr().unwrap().port());
     let peer = std::thread::spawn(move || -> std::io::Result<()> {
@@ -162,15 +157,14 @@ fn a_promised_length_is_not_believed_with_memory() {
 #[test]
 fn answers_that_are_kept_hold_no_more_than_they_say() {
     const KEPT: usize = 1000;
-    let _alone = by_itself();
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();
     let kept: Vec<_> =
         (0..KEPT).map(|row| client.send(&Request::get(&http(&network, &format!("/rows/{row}")))).unwrap()).collect();
-    let with = NOW.load(Relaxed);
+    let with = NOW.get();
     let said: usize = kept.iter().map(|answer| answer.body().len()).sum();
     drop(kept);
-    let each = (with - NOW.load(Relaxed)) / KEPT;
+    let each = usize::try_from(with - NOW.get()).expect("dropping frees") / KEPT;
     assert!(each <= said / KEPT + 2048, "each answer keeps {each} bytes");
 }
