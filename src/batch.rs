@@ -21,6 +21,21 @@ struct Group {
     site: Arc<Site>,
     rows: Vec<usize>,
     taken: Cell<usize>,
+    lanes: Cell<usize>,
+}
+
+impl Group {
+    fn next(&self) -> Option<usize> {
+        let row = self.rows.get(self.taken.get()).copied();
+        self.taken.set(self.taken.get() + usize::from(row.is_some()));
+        row
+    }
+
+    /// The group with rows left that has the fewest lanes, and room for one more.
+    fn neediest(groups: &[Group], most: usize) -> Option<&Group> {
+        let open = groups.iter().filter(|group| group.taken.get() < group.rows.len() && group.lanes.get() < most);
+        open.min_by_key(|group| group.lanes.get())
+    }
 }
 
 /// Is told of each row that ends, in the order in which they end.
@@ -37,19 +52,24 @@ impl Core {
             each.borrow_mut()(row, &outcome);
             outcomes.borrow_mut()[row] = Some(outcome);
         });
-        let lanes = groups.iter().flat_map(|group| {
-            let lanes = self.config.connections_per_origin().min(group.rows.len());
-            let (outcomes, each) = (&outcomes, &each);
-            (0..lanes).map(move |_| {
-                let lane: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
-                    while let Some(&row) = group.rows.get(group.taken.replace(group.taken.get() + 1)) {
+        let most = self.config.connections_per_origin();
+        let useful: usize = groups.iter().map(|group| most.min(group.rows.len())).sum();
+        // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
+        // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
+        let lanes = (0..useful.min(self.config.connections())).map(|_| {
+            let (outcomes, each, groups) = (&outcomes, &each, &groups);
+            let lane: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
+                while let Some(group) = Group::neediest(groups, most) {
+                    group.lanes.set(group.lanes.get() + 1);
+                    while let Some(row) = group.next() {
                         let outcome = self.call(&requests[row], Some(latest)).await;
                         each.borrow_mut()(row, &outcome);
                         outcomes.borrow_mut()[row] = Some(outcome);
                     }
-                });
-                lane
-            })
+                    group.lanes.set(group.lanes.get() - 1);
+                }
+            });
+            lane
         });
         drive::drive_all(lanes)?;
         Ok(outcomes.into_inner().into_iter().map(|outcome| outcome.expect("every row was in one lane")).collect())
@@ -76,7 +96,7 @@ impl Core {
             }
             match groups.get_mut(last) {
                 Some(group) => group.rows.push(row),
-                None => groups.push(Group { site, rows: vec![row], taken: Cell::new(0) }),
+                None => groups.push(Group { site, rows: vec![row], taken: Cell::new(0), lanes: Cell::new(0) }),
             }
         }
         groups

@@ -171,15 +171,15 @@ options! {
     resolve_timeout: Duration = "30s", "10ms" ..= "10m",
         "How long the whole of init may take to resolve every declared host.",
         "A name server that drops queries above 20 a second needs 10 s for 200 workers.";
-    resolve_attempt_timeout: Duration = "2s", "10ms" ..= "1m",
+    resolve_attempt_timeout: Duration = "3s", "10ms" ..= "1m",
         "How long one query waits for its answer before the next server or try.",
-        "Slow forwarders take over a second; a lost packet never comes.";
+        "Slow forwarders take two seconds; a lost packet never comes.";
     resolve_jitter: Duration = "0ms", "0ms" ..= "1m",
         "Init waits a random part of this before its first query.",
         "One process needs none; a job of a thousand workers sets some seconds.";
-    resolve_concurrency: usize = "8", "1" ..= "64",
+    resolve_concurrency: usize = "32", "1" ..= "64",
         "How many names are looked up at once.",
-        "Enough to hide latency, too few to be taken for a flood.";
+        "Fifty names of a slow resolver take two answers' time; hickory takes 32 per connection.";
     sideline: Duration = "30s", "100ms" ..= "10m",
         "How long an address that failed is tried after all others.",
         "Long enough to spare each call the wait, short enough to notice a repair.";
@@ -351,7 +351,15 @@ impl Builder {
         if let Some(error) = self.invalid {
             return Err(error);
         }
-        let config = self.config;
+        let mut config = self.config;
+        // A default contradicts nobody: it gives way to what was set.
+        let defaults = Config::default();
+        if config.connect_timeout == defaults.connect_timeout {
+            config.connect_timeout = config.connect_timeout.min(config.timeout);
+        }
+        if config.backoff_base == defaults.backoff_base {
+            config.backoff_base = config.backoff_base.min(config.backoff_max);
+        }
         let conflict = |detail: &str| Err(Error::new(Reason::ConfigConflict, Phase::Configure, detail.to_owned()));
         if config.hosts.0.is_empty() {
             return conflict("hosts is empty: nothing would be reachable");

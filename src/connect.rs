@@ -67,7 +67,9 @@ impl Dialer {
         let live = Live::new(&self.counters);
         let begun = Instant::now();
         let result = match self.dial_pinned(route).await {
-            Err(error) if matches!(error.kind(), crate::error::Kind::Connect) && self.refresh(&route.host).await => {
+            Err(error)
+                if matches!(error.kind(), crate::error::Kind::Connect) && self.refresh(&route.host, begun).await =>
+            {
                 self.dial_pinned(route).await
             }
             result => result,
@@ -230,7 +232,7 @@ impl Dialer {
 
     /// Asks DNS for new addresses, one caller at a time. Whether the host now has an address worth another race; where
     /// the look-up fails, the stale ones stay.
-    async fn refresh(&self, host: &Host) -> bool {
+    async fn refresh(&self, host: &Host, failing_since: Instant) -> bool {
         let failed = host.current().pin.addresses.clone();
         let mut last = host.refreshed.lock().await;
         if host.current().pin.addresses != failed {
@@ -245,7 +247,7 @@ impl Dialer {
         tokio::time::sleep(full_jitter(REFRESH_JITTER, fastrand::f64())).await;
         let Ok(process) = process() else { return false };
         let deadline = Instant::now() + self.config.connect_timeout;
-        match self.lookup.one(&process.flights, &host.name, deadline).await {
+        match self.lookup.one(&process.flights, &host.name, Some(failing_since), deadline).await {
             Ok(pin) => {
                 let is_new = pin.addresses.iter().any(|address| !failed.contains(address));
                 if is_new {

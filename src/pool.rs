@@ -60,6 +60,7 @@ pub(crate) struct Pool {
     http: ArcSwap<HashMap<Box<str>, Arc<Site>>>,
     https: ArcSwap<HashMap<Box<str>, Arc<Site>>>,
     all: Mutex<Vec<Arc<Site>>>,
+    adding: Mutex<()>,
     pub(crate) pins: Arc<Pins>,
     imported: PinSet,
     shared: Arc<Shared>,
@@ -79,6 +80,7 @@ impl Pool {
             http: ArcSwap::default(),
             https: ArcSwap::default(),
             all: Mutex::default(),
+            adding: Mutex::default(),
             pins,
             imported,
             shared,
@@ -144,11 +146,14 @@ impl Pool {
             return Err(Error::new(Reason::PolicyNotDeclared, Phase::Configure, "the origin is not declared")
                 .with_host(origin.to_string()));
         }
+        // One at a time: a second site of the same origin would have a second cap.
+        let _adding = self.adding.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(site) = self.spellings(origin.scheme()).load().get(&origin.host_port()) {
+            return Ok(Arc::clone(site));
+        }
         let site = self.new_site(origin)?;
         self.spell(origin.scheme(), origin.host_port(), &site);
-        // Where two threads were here at once, the later entry wins and both use it from then on.
-        let winner = self.spellings(origin.scheme()).load().get(&origin.host_port()).cloned();
-        Ok(winner.unwrap_or(site))
+        Ok(site)
     }
 
     fn new_site(self: &Arc<Self>, origin: &Origin) -> Result<Arc<Site>> {
@@ -160,6 +165,10 @@ impl Pool {
                 let pin = self.imported.find_canonical(dial_host).ok_or_else(|| {
                     Error::new(Reason::PolicyNotPinned, Phase::Configure, "no pin covers the host").with_host(dial_host)
                 })?;
+                if pin.is_expired(PinSet::now()) {
+                    let detail = format!("the pin that covers {dial_host} has expired");
+                    return Err(Error::new(Reason::ConfigPinSetExpired, Phase::Configure, detail));
+                }
                 self.pins.add(Host::new(dial_host, pin.clone(), Source::Imported))
             }
         };

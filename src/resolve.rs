@@ -32,6 +32,8 @@ use crate::pins::MAX_ADDRESSES;
 use crate::policy::AddressPolicy;
 use crate::retry::full_jitter;
 
+/// The longest chain of aliases that is followed, within one answer as over several (hickory's own limit for these).
+const MAX_ALIASES: usize = 8;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What a look-up depends on; equal ones share a flight.
@@ -46,18 +48,35 @@ struct Query {
 #[derive(Default)]
 pub(crate) struct Flights(Mutex<HashMap<Query, Arc<Flight>>>);
 
-/// Held while one client asks; the others wait for it and then read what it found.
-type Flight = tokio::sync::Mutex<Option<(Result<Pin>, Instant)>>;
+/// One look-up.
+#[derive(Default)]
+struct Flight {
+    /// Held while one client asks; the others wait for it and then read what it found.
+    landed: tokio::sync::Mutex<Option<Landed>>,
+    /// Why it has not landed yet, for those whose time is over while they wait.
+    trouble: Mutex<Option<Error>>,
+}
+
+/// What a look-up found.
+struct Landed {
+    found: Result<Pin>,
+    at: Instant,
+    until: Instant,
+}
 
 impl Flights {
     fn of(&self, query: &Query) -> Arc<Flight> {
         let mut flights = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if !flights.contains_key(query) {
+        // Each time the table has doubled: looking through it for every new name would be quadratic.
+        if flights.len() >= 64 && flights.len().is_power_of_two() && !flights.contains_key(query) {
             // What nobody waits for and nobody may read any more is dropped here, so the table stays small.
             let now = Instant::now();
             flights.retain(|_, flight| {
                 Arc::strong_count(flight) > 1
-                    || flight.try_lock().is_ok_and(|landed| landed.as_ref().is_some_and(|(_, until)| *until > now))
+                    || flight
+                        .landed
+                        .try_lock()
+                        .is_ok_and(|landed| landed.as_ref().is_some_and(|landed| landed.until > now))
             });
         }
         Arc::clone(flights.entry(query.clone()).or_default())
@@ -117,7 +136,7 @@ impl Lookup {
             let (lookup, gate) = (Arc::clone(&self), Arc::clone(&gate));
             lookups.spawn(async move {
                 let _place = gate.acquire().await;
-                let found = lookup.one(flights, &host, deadline).await;
+                let found = lookup.one(flights, &host, None, deadline).await;
                 (host, found)
             });
         }
@@ -147,7 +166,14 @@ impl Lookup {
     }
 
     /// Resolves one name, or reads what this process has found out a moment ago.
-    pub(crate) async fn one(&self, flights: &'static Flights, host: &str, deadline: Instant) -> Result<Pin> {
+    /// What was found before `since` is of no use: those addresses have failed since.
+    pub(crate) async fn one(
+        &self,
+        flights: &'static Flights,
+        host: &str,
+        since: Option<Instant>,
+        deadline: Instant,
+    ) -> Result<Pin> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.allowed(host, Pin::by_hand(vec![address], PinSet::now()));
         }
@@ -157,31 +183,34 @@ impl Lookup {
         }
         let query = Query { host: host.into(), family: self.family as u8, servers: Arc::clone(&self.servers) };
         let flight = flights.of(&query);
-        let silent = || {
-            Error::new(Reason::DnsTimeout, Phase::Resolve, "no name server answered in time")
-                .with_host(host)
-                .with_budget("resolve_timeout", self.timeout)
+        let late = || {
+            let trouble = flight.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+            let silent = || Error::new(Reason::DnsTimeout, Phase::Resolve, "no name server answered in time");
+            trouble.unwrap_or_else(silent).with_host(host).with_budget("resolve_timeout", self.timeout)
         };
         let landed = tokio::time::timeout_at(deadline.into(), async {
-            let mut landed = flight.lock().await;
-            if let Some((found, until)) = &*landed
-                && *until > Instant::now()
+            let mut landed = flight.landed.lock().await;
+            if let Some(landed) = &*landed
+                && landed.until > Instant::now()
+                && since.is_none_or(|since| landed.at > since)
             {
-                return found.clone();
+                return landed.found.clone();
             }
-            let found = self.ask(host, deadline).instrument(tracing::debug_span!("resolve", host)).await;
+            let found =
+                self.ask(host, &flight.trouble, deadline).instrument(tracing::debug_span!("resolve", host)).await;
             let keep = match &found {
                 Ok(pin) => {
                     Duration::from_secs(pin.ttl.unwrap_or(0).into()).clamp(LOOKUP_SHARED_FOR.0, LOOKUP_SHARED_FOR.1)
                 }
                 Err(_) => LOOKUP_FAILED_FOR,
             };
-            *landed = Some((found.clone(), Instant::now() + keep));
+            let at = Instant::now();
+            *landed = Some(Landed { found: found.clone(), at, until: at + keep });
             found
         })
         .await;
         // The policy is this client's, the flight is the process's: so it is applied to every reader.
-        self.allowed(host, landed.unwrap_or_else(|_| Err(silent()))?)
+        self.allowed(host, landed.unwrap_or_else(|_| Err(late()))?)
     }
 
     fn allowed(&self, host: &str, mut pin: Pin) -> Result<Pin> {
@@ -199,7 +228,9 @@ impl Lookup {
     }
 
     /// Asks round after round until there is an answer or the time is over.
-    async fn ask(&self, host: &str, deadline: Instant) -> Result<Pin> {
+    async fn ask(&self, host: &str, trouble: &Mutex<Option<Error>>, deadline: Instant) -> Result<Pin> {
+        let note = |error| *trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = error;
+        note(None);
         let mut failed_rounds = 0;
         for round in 0.. {
             let error = match self.round(host, deadline).await {
@@ -207,6 +238,7 @@ impl Lookup {
                 Round::Final(error) => return Err(error.with_host(host)),
                 Round::Failed(error) => {
                     failed_rounds += 1;
+                    note(Some(error.clone()));
                     error
                 }
                 Round::Silent(error) => error,
@@ -271,6 +303,11 @@ impl Lookup {
             self.counters.lookups_dns.one();
             match resolver.lookup(name.clone(), kind).await {
                 Ok(answer) => {
+                    let aliases = answer.answers().iter().filter(|record| matches!(record.data, RData::CNAME(_)));
+                    if aliases.count() > MAX_ALIASES {
+                        let detail = format!("its chain of aliases is longer than {MAX_ALIASES}");
+                        return Err(Error::new(Reason::DnsAliasLimit, Phase::Resolve, detail));
+                    }
                     for record in answer.answers() {
                         let address = match &record.data {
                             RData::A(a) => IpAddr::V4(a.0),
