@@ -65,6 +65,8 @@ impl Core {
                         let outcome = self.call(&requests[row], Some(latest)).await;
                         each.borrow_mut()(row, &outcome);
                         outcomes.borrow_mut()[row] = Some(outcome);
+                        // First all that have come are read, then the next ones sent: the server is woken once for many.
+                        drive::give_way().await;
                     }
                     group.lanes.set(group.lanes.get() - 1);
                 }

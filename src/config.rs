@@ -35,6 +35,8 @@ pub(crate) const FAILED_LOOKUP_ROUNDS: u32 = 5;
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// Such a look-up begins within this time, at random.
 pub(crate) const REFRESH_JITTER: Duration = Duration::from_millis(500);
+/// In a batch a connection that was idle for less is not probed before a request that may be repeated.
+pub(crate) const PROBE_AFTER: Duration = Duration::from_millis(1);
 /// How much earlier than a `Keep-Alive: timeout=` announces an idle connection is given up; half of it where that is less.
 pub(crate) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// Idle connections that died after less than this teach nothing about a cut-off: a restart looks the same.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -142,15 +142,19 @@ impl Connection {
         }
     }
 
-    /// Sends one request and reads its answer to the end. After an error the connection must not be used again.
+    /// Sends one request and reads its answer to the end; `probe` looks first whether the far side has closed. After an
+    /// error the connection must not be used again.
     pub(crate) async fn exchange(
         &mut self,
         mut message: http::Request<Full<Bytes>>,
         bounds: &Bounds,
         now: Instant,
+        probe: bool,
     ) -> Result<Answer> {
         self.uses += 1;
-        drive::look_again();
+        if probe {
+            drive::look_again();
+        }
         self.meter.interim.store(0, Relaxed);
         let meter = Arc::clone(&self.meter);
         let max_interim = bounds.max_interim;
@@ -203,8 +207,13 @@ impl Connection {
         let mut rest: Option<BytesMut> = None;
         loop {
             let frame = poll_fn(|cx| {
-                self.progress(cx);
-                match Pin::new(&mut body).poll_frame(cx) {
+                // Mostly it came with the head, so it is asked for before the connection is.
+                let mut polled = Pin::new(&mut body).poll_frame(cx);
+                if polled.is_pending() {
+                    self.progress(cx);
+                    polled = Pin::new(&mut body).poll_frame(cx);
+                }
+                match polled {
                     Poll::Ready(frame) => Poll::Ready(frame.transpose().map_err(|error| body_failure(&error))),
                     Poll::Pending => watch.poll(cx, &self.meter, true).map(Err),
                 }
@@ -235,13 +244,11 @@ impl Connection {
     }
 
     /// Whether another exchange may follow: the last one has ended cleanly and nothing came after it.
-    pub(crate) async fn is_reusable(&mut self) -> bool {
-        poll_fn(|cx| {
-            // What hyper has read beyond the answer shows up when it looks at its buffer again; no system call.
-            self.progress(cx);
-            Poll::Ready(self.state.is_some() && self.sender.is_ready())
-        })
-        .await
+    pub(crate) fn is_reusable(&mut self) -> bool {
+        // What hyper has read beyond the answer shows up when it looks at its buffer again; no system call. Nobody waits
+        // for an idle connection, so it is left with nobody's waker: the next request then wakes nobody in vain.
+        self.progress(&mut Context::from_waker(Waker::noop()));
+        self.state.is_some() && self.sender.is_ready()
     }
 
     fn too_many_interim(&self, delivery: Delivery) -> Error {

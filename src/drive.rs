@@ -148,6 +148,19 @@ pub(crate) async fn sleep_until(at: Instant) {
     std::future::poll_fn(|cx| alarm.poll(cx, at)).await;
 }
 
+/// Lets the other futures that are ready go first.
+pub(crate) async fn give_way() {
+    let mut went = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut went, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The future's result, or nothing where `at` passes first. The future is asked first.
 pub(crate) async fn before<F: Future>(at: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);

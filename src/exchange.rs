@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
-use crate::config::Config;
+use crate::config::{Config, PROBE_AFTER};
 use crate::connection::{Answer, Bounds};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
@@ -68,7 +68,8 @@ impl Core {
         let (mut attempt, mut replaced) = (1, 0);
         let mut delivery = Delivery::NotSent;
         loop {
-            let tried = self.attempt(&site, request, deadline, timeout, begun).await;
+            let hot = latest.is_some() && safety != Safety::Once;
+            let tried = self.attempt(&site, request, deadline, timeout, begun, hot).await;
             let (ending, now) = match &tried {
                 Ok(response) => {
                     let retry_after = asked_to_wait(response);
@@ -121,6 +122,7 @@ impl Core {
         deadline: Instant,
         timeout: Duration,
         begun: Instant,
+        hot: bool,
     ) -> Result<Response, (Error, bool)> {
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
         let leased =
@@ -140,8 +142,16 @@ impl Core {
             max_interim: self.config.max_interim,
             max_body: self.config.max_body.0,
         };
-        let message = request.to_http(&site.host_header, &self.config.user_agent.0);
-        let exchanged = pin!(connection.exchange(message, &bounds, leased_at))
+        if leased_at >= deadline {
+            lease.end(leased_at);
+            let late = Error::new(Reason::TimeoutTotal, Phase::Queue, "the call's time was over before it was sent");
+            return Err((late.with_budget("timeout", timeout), false));
+        }
+        // In a batch a lane takes up again the connection that it has just read from; where a repetition does no harm, the
+        // look whether it has died since is not worth a system call.
+        let probe = !hot || !was_idle || leased_at.duration_since(idle_since) > PROBE_AFTER;
+        let message = request.to_http(&site.headers);
+        let exchanged = pin!(connection.exchange(message, &bounds, leased_at, probe))
             .instrument(tracing::debug_span!("exchange", host = %site.label))
             .await;
         let address = connection.address;
@@ -163,7 +173,7 @@ impl Core {
             receive: ended_at.duration_since(head_at),
             total: ended_at.duration_since(begun),
         };
-        if connection.is_reusable().await {
+        if connection.is_reusable() {
             lease.end(ended_at);
         }
         Ok(Response { status, headers, body, trace })

@@ -411,24 +411,18 @@ impl Request {
     }
 
     /// The message hyper writes: origin-form target (RFC 9112 3.2.1), the caller's headers, and ours.
-    pub(crate) fn to_http(
-        &self,
-        host: &HeaderValue,
-        user_agent: &HeaderValue,
-    ) -> http::Request<http_body_util::Full<Bytes>> {
+    pub(crate) fn to_http(&self, ours: &HeaderMap) -> http::Request<http_body_util::Full<Bytes>> {
         let mut message = http::Request::new(http_body_util::Full::new(self.body.clone()));
         *message.method_mut() = self.method.clone();
         *message.uri_mut() = Uri::from(self.target.path.clone());
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
-        headers.insert(header::HOST, host.clone());
-        for (name, value) in &self.headers {
-            headers.append(name, value.clone());
-        }
-        if !headers.contains_key(header::USER_AGENT) {
-            headers.insert(header::USER_AGENT, user_agent.clone());
-        }
-        if !headers.contains_key(header::ACCEPT) {
-            headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let mut headers = ours.clone();
+        if !self.headers.is_empty() {
+            for name in self.headers.keys() {
+                headers.remove(name);
+            }
+            for (name, value) in &self.headers {
+                headers.append(name, value.clone());
+            }
         }
         // RFC 9110 8.6: a method whose content has a meaning says so when it is empty.
         if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -437,6 +431,15 @@ impl Request {
         *message.headers_mut() = headers;
         message
     }
+}
+
+/// What the client says of itself in every request to an origin, unless a request says it otherwise.
+pub(crate) fn own_headers(host: HeaderValue, user_agent: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(header::HOST, host);
+    headers.insert(header::USER_AGENT, user_agent);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
 }
 
 /// The draft's header (draft-ietf-httpapi-idempotency-key-header).
@@ -508,6 +511,9 @@ fn parse_url(text: &str) -> Result<Target> {
 /// buffer it was read into.
 const PACKED_BODY: usize = 16 * 1024;
 
+/// What the header fields of most answers fit into.
+const TYPICAL_HEADERS: usize = 256;
+
 /// The header fields of an answer, in the order in which they came, packed into one block of memory: cheap to make, to
 /// keep, to drop and to hand to another language.
 #[derive(Clone, Default)]
@@ -528,8 +534,7 @@ impl Headers {
     /// Packs the fields, and a small body behind them.
     pub(crate) fn pack(headers: &HeaderMap, body: Bytes) -> (Headers, Bytes) {
         let copied = if body.len() <= PACKED_BODY { body.len() } else { 0 };
-        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
-        let mut packed = Vec::with_capacity(size + copied);
+        let mut packed = Vec::with_capacity(TYPICAL_HEADERS + copied);
         let mut fields = Vec::with_capacity(headers.len());
         for (name, value) in headers {
             // A header section is at most `max_headers`, far below 4 GiB.
@@ -541,6 +546,7 @@ impl Headers {
             packed.extend_from_slice(name.as_str().as_bytes());
             packed.extend_from_slice(value.as_bytes());
         }
+        let size = packed.len();
         packed.extend_from_slice(&body[..copied]);
         let packed = Bytes::from(packed);
         let body = if copied > 0 { packed.slice(size..) } else { body };
@@ -776,11 +782,12 @@ mod tests {
     #[test]
     fn a_message_has_origin_form_one_host_and_a_length() {
         let origin = Origin::parse("https://kms.example:8443").unwrap();
-        let agent = HeaderValue::from_static("agent");
-        let message = Request::post("https://kms.example:8443/a?b=c#d").to_http(&origin.host_header(), &agent);
+        let ours = own_headers(origin.host_header(), HeaderValue::from_static("agent"));
+        let message = Request::post("https://kms.example:8443/a?b=c#d").header("user-agent", "mine").to_http(&ours);
         assert_eq!(message.uri(), "/a?b=c");
         assert_eq!(message.headers()["host"], "kms.example:8443");
         assert_eq!(message.headers()["content-length"], "0");
+        assert_eq!(message.headers().get_all("user-agent").iter().collect::<Vec<_>>(), ["mine"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
+use http::HeaderMap;
 use http::header::HeaderValue;
 
 use crate::config::{Config, LEAST_LEARNED_IDLE};
@@ -23,7 +24,7 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::{Grant, Places};
-use crate::message::{Origin, Scheme};
+use crate::message::{Origin, Scheme, own_headers};
 use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::process::process;
@@ -36,7 +37,8 @@ const MAX_SPELLINGS: usize = 4096;
 /// One origin of a client: its connections, its budget of retries, its share of callers.
 pub(crate) struct Site {
     pub(crate) label: Box<str>,
-    pub(crate) host_header: HeaderValue,
+    /// What every request to this origin says of itself.
+    pub(crate) headers: HeaderMap,
     pub(crate) host: Arc<Host>,
     budget: Mutex<Budget>,
     connections: managed::Pool<Maker>,
@@ -194,7 +196,7 @@ impl Pool {
             .map_err(|error| Error::new(Reason::Internal, Phase::Configure, format!("no pool can be made: {error}")))?;
         let site = Arc::new(Site {
             label,
-            host_header,
+            headers: own_headers(host_header, config.user_agent.0.clone()),
             host,
             budget: Mutex::new(Budget::new(config.retry_budget)),
             connections,
