@@ -91,12 +91,10 @@ impl Dialer {
             handshake,
             max_idle: self.config.max_idle,
             max_age: self.config.max_age - jitter,
-            max_headers: self.config.max_headers.0,
-            max_header_count: self.config.max_header_count,
             live,
             place,
         };
-        Connection::new(parts).await.map(Box::new)
+        Ok(Box::new(Connection::new(parts)))
     }
 
     /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.

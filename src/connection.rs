@@ -1,42 +1,50 @@
-//! One live connection: socket, TLS session and hyper's HTTP/1.1 state machine, and one exchange on it.
+//! One live connection, and one exchange on it: probe, write, read the head, read the body.
 //!
-//! It owns the translation of what goes wrong into reason, phase and `Delivery`, which rests on the bytes
-//! that the stream has counted, and the limits that hyper leaves to us. Whoever polls it drives it. It
-//! never retries and never chooses.
+//! It owns the order of these, the limits on what comes back, and the translation of what goes wrong into
+//! reason, phase and `Delivery`, which rests on the bytes that the stream has counted. What bytes mean is
+//! `wire`'s. Whoever polls it drives it. It never retries and never chooses.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http_body_util::Full;
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
+use bytes::Bytes;
+use http::StatusCode;
 
-use crate::config::KEEP_ALIVE_MARGIN;
 use crate::drive::{self, Alarm};
 use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
-use crate::message::Headers;
+use crate::message::{Headers, OwnFields, Request};
 use crate::stream::{Io, Meter};
+use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 
-/// The number of header fields that hyper takes where it is told none.
-const HYPER_MAX_HEADERS: usize = 100;
-/// The most that is reserved because a peer says it will send as much.
-const TRUSTED_LENGTH: u64 = 1 << 20;
+/// What one read into the buffer takes at most; most answers fit.
+const READ: usize = 8 * 1024;
+/// What one read straight into a body takes at most.
+const BODY_READ: usize = 256 * 1024;
+/// The most that is reserved for a body because the far side says it will send as much.
+const TRUSTED_LENGTH: usize = 1 << 20;
+/// A request's body up to this size is copied behind its head: one write, one TLS record.
+const COPIED_BODY: usize = 16 * 1024;
+/// A buffer that has grown beyond this for one exchange is given back after it.
+const KEPT_BUFFER: usize = 2 * READ;
 
 /// A connection that can carry one exchange at a time.
 pub(crate) struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// None once it has ended.
-    state: Option<http1::Connection<Io, Full<Bytes>>>,
+    io: Io,
     meter: Arc<Meter>,
+    /// What has been read and not understood yet.
+    buffer: Vec<u8>,
+    /// The head of a request, and a small body; kept for its memory.
+    outgoing: Vec<u8>,
+    /// Whether the last exchange has ended cleanly and nothing came after it.
+    is_clean: bool,
     pub(crate) address: SocketAddr,
     /// Not reused from then on.
     pub(crate) retires: Instant,
@@ -79,8 +87,6 @@ pub(crate) struct Parts {
     pub(crate) handshake: Duration,
     pub(crate) max_idle: Duration,
     pub(crate) max_age: Duration,
-    pub(crate) max_headers: usize,
-    pub(crate) max_header_count: usize,
     pub(crate) live: Live,
     pub(crate) place: Place<Box<Connection>>,
 }
@@ -91,35 +97,30 @@ pub(crate) struct Bounds {
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
     pub(crate) stall: Duration,
+    pub(crate) max_headers: usize,
+    pub(crate) max_header_count: usize,
     pub(crate) max_interim: usize,
     pub(crate) max_body: usize,
 }
 
-/// An answer as it came, read to its end.
+/// An answer, read to its end.
 pub(crate) struct Answer {
-    pub(crate) status: http::StatusCode,
+    pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) head_at: Instant,
 }
 
 impl Connection {
-    /// Makes hyper's state machine over a socket that is already off the reactor. Nothing is sent.
-    pub(crate) async fn new(parts: Parts) -> Result<Connection> {
-        let mut builder = http1::Builder::new();
-        builder.max_header_size(parts.max_headers);
-        if parts.max_header_count != HYPER_MAX_HEADERS {
-            // Saying hyper's own number would cost each answer 6 KiB of copying: it then fills its tables at run time.
-            builder.max_headers(parts.max_header_count);
-        }
-        let (sender, state) = builder.handshake(parts.io).await.map_err(|error| {
-            Error::new(Reason::Internal, Phase::Connect, "no HTTP state could be made").with_source(error)
-        })?;
+    /// A connection whose socket is already off the reactor. Nothing is sent.
+    pub(crate) fn new(parts: Parts) -> Connection {
         let now = Instant::now();
-        Ok(Connection {
-            sender,
-            state: Some(state),
+        Connection {
+            io: parts.io,
             meter: parts.meter,
+            buffer: Vec::new(),
+            outgoing: Vec::new(),
+            is_clean: true,
             address: parts.address,
             retires: now + parts.max_age,
             idle_since: now,
@@ -130,15 +131,6 @@ impl Connection {
             was_idle: false,
             _live: parts.live,
             _place: parts.place,
-        })
-    }
-
-    /// Moves bytes. Whether something went wrong is told by the answer or the body, which hyper lets know.
-    fn progress(&mut self, cx: &mut Context<'_>) {
-        if let Some(state) = &mut self.state
-            && Pin::new(state).poll(cx).is_ready()
-        {
-            self.state = None;
         }
     }
 
@@ -146,187 +138,239 @@ impl Connection {
     /// error the connection must not be used again.
     pub(crate) async fn exchange(
         &mut self,
-        mut message: http::Request<Full<Bytes>>,
+        request: &Request,
+        own: &OwnFields,
         bounds: &Bounds,
         now: Instant,
         probe: bool,
     ) -> Result<Answer> {
         self.uses += 1;
+        self.is_clean = false;
+        let mut watch = Watch::new(bounds, &self.meter, now, request.content().len());
         if probe {
-            drive::look_again();
+            self.probe(&watch).await?;
         }
-        self.meter.interim.store(0, Relaxed);
-        let meter = Arc::clone(&self.meter);
-        let max_interim = bounds.max_interim;
-        hyper::ext::on_informational(&mut message, move |_| {
-            if meter.interim.fetch_add(1, Relaxed) >= max_interim {
-                meter.tripped.store(true, Relaxed);
-            }
-        });
-        let mut watch = Watch::new(bounds, &self.meter, now, message.body().size_hint().exact().unwrap_or(0));
-        let response = {
-            let mut answer = pin!(self.sender.send_request(message));
-            poll_fn(|cx| {
-                self.progress(cx);
-                match answer.as_mut().poll(cx) {
-                    Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.head_failure(error, &watch))),
-                    Poll::Pending => watch.poll(cx, &self.meter, false).map(Err),
-                }
-            })
-            .await?
-        };
-        if self.meter.tripped.load(Relaxed) {
-            // The answer itself was in the buffer behind them.
-            return Err(self.too_many_interim(Delivery::Answered));
-        }
+        let sent_whole = self.send(request, own, &mut watch).await?;
+        let head = self.read_head(request.is_head(), bounds, &mut watch).await?;
         let head_at = Instant::now();
-        let (head, body) = response.into_parts();
-        if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
-            // RFC 9112 6.3: what one side takes for the end the other takes for the next answer.
-            return Err(answered(Reason::ProtocolFraming, "the answer has Content-Length and Transfer-Encoding"));
-        }
-        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(answered(Reason::ProtocolUnexpected, "the answer switches protocols, which nobody asked for"));
-        }
-        if let Some(announced) = announced_idle(&head.headers) {
+        if let Some(announced) = head.max_idle {
             self.max_idle = self.max_idle.min(announced);
         }
-        let body = self.read_body(body, bounds, &mut watch).await?;
-        let (headers, body) = Headers::pack(&head.headers, body);
+        let body = self.read_body(head.framing, bounds, &mut watch).await?;
+        self.is_clean = sent_whole && head.keeps && head.framing != Framing::Close && self.buffer.is_empty();
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        }
+        if self.outgoing.capacity() > KEPT_BUFFER {
+            self.outgoing = Vec::new();
+        }
+        let (headers, body) = head.fields.finish(body);
         Ok(Answer { status: head.status, headers, body, head_at })
     }
 
-    async fn read_body(&mut self, mut body: Incoming, bounds: &Bounds, watch: &mut Watch) -> Result<Bytes> {
-        let over = || answered(Reason::LimitBody, format!("the body is over {} bytes", bounds.max_body));
-        let promised = body.size_hint().exact();
-        if promised.is_some_and(|length| length > bounds.max_body as u64) {
-            return Err(over());
-        }
-        let mut first = Bytes::new();
-        let mut rest: Option<BytesMut> = None;
-        loop {
-            let frame = poll_fn(|cx| {
-                // Mostly it came with the head, so it is asked for before the connection is.
-                let mut polled = Pin::new(&mut body).poll_frame(cx);
-                if polled.is_pending() {
-                    self.progress(cx);
-                    polled = Pin::new(&mut body).poll_frame(cx);
-                }
-                match polled {
-                    Poll::Ready(frame) => Poll::Ready(frame.transpose().map_err(|error| body_failure(&error))),
-                    Poll::Pending => watch.poll(cx, &self.meter, true).map(Err),
-                }
+    /// Whether another exchange may follow.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.is_clean
+    }
+
+    /// One look at the socket, without waiting: an end of the stream or bytes that nobody asked for are found before
+    /// anything is written.
+    async fn probe(&mut self, watch: &Watch) -> Result<()> {
+        drive::look_again();
+        poll_fn(|cx| {
+            Poll::Ready(match self.io.poll_fill(cx, &mut self.buffer, READ) {
+                Poll::Pending => Ok(()),
+                Poll::Ready(Ok(0)) => Err(watch.closed(&self.meter)),
+                Poll::Ready(Ok(_)) => Err(watch.failed(
+                    &self.meter,
+                    Reason::ProtocolUnexpected,
+                    "the far side sent what nobody asked for",
+                )),
+                Poll::Ready(Err(error)) => Err(watch.broken(&self.meter, error)),
             })
-            .await?;
-            let Some(frame) = frame else { break };
-            // Trailers are no part of a buffered answer.
-            let Ok(data) = frame.into_data() else { continue };
-            let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
-            if so_far + data.len() > bounds.max_body {
-                return Err(over());
-            }
-            match &mut rest {
-                None if first.is_empty() => first = data,
-                None => {
-                    let expected = promised
-                        .unwrap_or(0)
-                        .clamp((so_far + data.len()) as u64, TRUSTED_LENGTH.max(so_far as u64 + data.len() as u64));
-                    let mut all = BytesMut::with_capacity(expected as usize);
-                    all.extend_from_slice(&first);
-                    all.extend_from_slice(&data);
-                    rest = Some(all);
+        })
+        .await
+    }
+
+    /// Writes the request. False where the far side has answered before the end of it: the rest is not sent (RFC 9112
+    /// 9.5), and its answer is in the buffer or on its way.
+    async fn send(&mut self, request: &Request, own: &OwnFields, watch: &mut Watch) -> Result<bool> {
+        self.outgoing.clear();
+        request.write_head(own, &mut self.outgoing);
+        let mut body: &[u8] = request.content();
+        if body.len() <= COPIED_BODY {
+            self.outgoing.extend_from_slice(body);
+            body = &[];
+        }
+        let mut head = 0;
+        poll_fn(|cx| {
+            while head < self.outgoing.len() || !body.is_empty() {
+                match self.io.poll_send(cx, &self.outgoing[head..], body) {
+                    Poll::Ready(Ok(sent)) => {
+                        let of_head = sent.min(self.outgoing.len() - head);
+                        head += of_head;
+                        body = &body[sent - of_head..];
+                    }
+                    Poll::Ready(Err(error)) => return self.write_failed(cx, error, watch),
+                    Poll::Pending => return self.answered_early(cx, watch),
                 }
-                Some(all) => all.extend_from_slice(&data),
+            }
+            match self.io.poll_flush(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(true)),
+                Poll::Ready(Err(error)) => self.write_failed(cx, error, watch),
+                Poll::Pending => self.answered_early(cx, watch),
+            }
+        })
+        .await
+    }
+
+    /// The request can't go on for now: perhaps because the far side has answered already.
+    fn answered_early(&mut self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<Result<bool>> {
+        match self.io.poll_fill(cx, &mut self.buffer, READ) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(watch.closed(&self.meter))),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(false)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
+            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
+        }
+    }
+
+    /// The far side takes no more: what it said before that is worth more than that it did so.
+    fn write_failed(&mut self, cx: &mut Context<'_>, error: io::Error, watch: &Watch) -> Poll<Result<bool>> {
+        drive::look_again();
+        match self.io.poll_fill(cx, &mut self.buffer, READ) {
+            Poll::Ready(Ok(read)) if read > 0 => Poll::Ready(Ok(false)),
+            _ => Poll::Ready(Err(watch.broken(&self.meter, error))),
+        }
+    }
+
+    /// Reads more into the buffer; false at the end of the stream.
+    async fn fill(&mut self, watch: &mut Watch) -> Result<bool> {
+        poll_fn(|cx| match self.io.poll_fill(cx, &mut self.buffer, READ) {
+            Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
+            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
+        })
+        .await
+    }
+
+    async fn read_head(&mut self, to_head: bool, bounds: &Bounds, watch: &mut Watch) -> Result<Box<Head>> {
+        let mut interim = 0;
+        let mut seen = 0;
+        loop {
+            // A head is looked at again only when a line has been added: one byte at a time would else cost a square.
+            let worth_it = self.buffer[seen..].contains(&b'\n') || (seen == 0 && !self.buffer.is_empty());
+            let too_long = self.buffer.len() > bounds.max_headers;
+            if worth_it || too_long {
+                seen = self.buffer.len();
+                let parsed = wire::parse_head(&self.buffer, bounds.max_headers, bounds.max_header_count, to_head);
+                match parsed.map_err(|wire::Fault(reason, detail)| watch.failed(&self.meter, reason, detail))? {
+                    Parsed::Partial => {}
+                    Parsed::Interim(length) => {
+                        interim += 1;
+                        if interim > bounds.max_interim {
+                            let detail = format!("{interim} interim answers came before the answer");
+                            return Err(watch.failed(&self.meter, Reason::LimitInterim, detail));
+                        }
+                        self.consume(length);
+                        seen = 0;
+                        continue;
+                    }
+                    Parsed::Final(head, length) => {
+                        self.consume(length);
+                        watch.answered = true;
+                        return Ok(head);
+                    }
+                }
+            }
+            if !self.fill(watch).await? {
+                return Err(match self.buffer.is_empty() {
+                    true => watch.closed(&self.meter),
+                    false => {
+                        let detail = "the connection ended inside the answer's head";
+                        watch.failed(&self.meter, Reason::ProtocolIncomplete, detail)
+                    }
+                });
             }
         }
-        Ok(rest.map_or(first, BytesMut::freeze))
     }
 
-    /// Whether another exchange may follow: the last one has ended cleanly and nothing came after it.
-    pub(crate) fn is_reusable(&mut self) -> bool {
-        // What hyper has read beyond the answer shows up when it looks at its buffer again; no system call. Nobody waits
-        // for an idle connection, so it is left with nobody's waker: the next request then wakes nobody in vain.
-        self.progress(&mut Context::from_waker(Waker::noop()));
-        self.state.is_some() && self.sender.is_ready()
-    }
-
-    fn too_many_interim(&self, delivery: Delivery) -> Error {
-        let count = self.meter.interim.load(Relaxed);
-        let detail = format!("{count} interim answers came before the answer");
-        Error::new(Reason::LimitInterim, Phase::Wait, detail).with_delivery(delivery)
-    }
-
-    fn head_failure(&self, error: hyper::Error, watch: &Watch) -> Error {
-        let sent = self.meter.sent.load(Relaxed) != watch.sent_before;
-        let received = self.meter.received.load(Relaxed) != watch.received_before;
-        let delivery = if sent { Delivery::Unknown } else { Delivery::NotSent };
-        let phase = if sent { Phase::Wait } else { Phase::Send };
-        if self.meter.tripped.load(Relaxed) {
-            return self.too_many_interim(delivery);
-        }
-        let io = io_source(&error);
-        let (reason, detail) = if error.is_parse_too_large() {
-            (Reason::LimitHeaders, "the answer's header section is over its limit")
-        } else if error.is_parse() {
-            (Reason::ProtocolHead, "the answer's head is malformed")
-        } else if error.is_incomplete_message() && received {
-            (Reason::ProtocolIncomplete, "the connection ended inside the answer's head")
-        } else if io.is_some_and(is_tls) {
-            (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record")
-        } else if let Some(io) = io {
-            match io.kind() {
-                std::io::ErrorKind::ConnectionReset
-                | std::io::ErrorKind::BrokenPipe
-                | std::io::ErrorKind::ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
-                std::io::ErrorKind::UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
-                std::io::ErrorKind::TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
-                _ => (Reason::ConnectIo, "the connection failed"),
-            }
+    fn consume(&mut self, bytes: usize) {
+        if bytes == self.buffer.len() {
+            self.buffer.clear();
         } else {
-            (Reason::ConnectClosed, "the connection was closed before an answer came")
-        };
-        Error::new(reason, phase, detail).with_delivery(delivery).with_source(error)
+            self.buffer.drain(..bytes);
+        }
+    }
+
+    async fn read_body(&mut self, framing: Framing, bounds: &Bounds, watch: &mut Watch) -> Result<Vec<u8>> {
+        let over = || answered(Reason::LimitBody, format!("the body is over {} bytes", bounds.max_body));
+        let incomplete = || answered(Reason::ProtocolIncomplete, "the connection ended inside the body");
+        let mut body = Vec::new();
+        match framing {
+            Framing::Nothing => {}
+            Framing::Length(length) => {
+                let length =
+                    usize::try_from(length).ok().filter(|length| *length <= bounds.max_body).ok_or_else(over)?;
+                let at_hand = length.min(self.buffer.len());
+                // Not more is reserved on the far side's word; the rest grows with what really comes.
+                body.reserve_exact(length.min(TRUSTED_LENGTH));
+                body.extend_from_slice(&self.buffer[..at_hand]);
+                self.consume(at_hand);
+                while body.len() < length {
+                    let missing = length - body.len();
+                    if !self.fill_body(&mut body, missing.min(BODY_READ), watch).await? {
+                        return Err(incomplete());
+                    }
+                }
+            }
+            Framing::Close => {
+                std::mem::swap(&mut body, &mut self.buffer);
+                loop {
+                    if body.len() > bounds.max_body {
+                        return Err(over());
+                    }
+                    let room = (bounds.max_body - body.len()).saturating_add(1).min(READ.max(body.len()));
+                    if !self.fill_body(&mut body, room.min(BODY_READ), watch).await? {
+                        break;
+                    }
+                }
+            }
+            Framing::Chunked => {
+                let mut chunks = Chunks::new();
+                loop {
+                    let decoded = chunks.decode(&self.buffer, &mut body, bounds.max_body);
+                    match decoded.map_err(|wire::Fault(reason, detail)| answered(reason, detail))? {
+                        Decoded::End(used) => {
+                            self.consume(used);
+                            break;
+                        }
+                        Decoded::More(used) => self.consume(used),
+                    }
+                    if !self.fill(watch).await? {
+                        return Err(incomplete());
+                    }
+                }
+            }
+        }
+        Ok(body)
+    }
+
+    /// Reads straight behind the body; false at the end of the stream.
+    async fn fill_body(&mut self, body: &mut Vec<u8>, most: usize, watch: &mut Watch) -> Result<bool> {
+        poll_fn(|cx| match self.io.poll_fill(cx, body, most) {
+            Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
+            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
+        })
+        .await
     }
 }
 
-fn answered(reason: Reason, detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+fn answered(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
     Error::new(reason, Phase::Receive, detail).with_delivery(Delivery::Answered)
 }
 
-fn io_source(error: &hyper::Error) -> Option<&std::io::Error> {
-    std::error::Error::source(error)?.downcast_ref()
-}
-
-/// Whether rustls said so. A missing close_notify is none of it: tokio-rustls makes that an end inside the message.
-fn is_tls(io: &std::io::Error) -> bool {
-    io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
-}
-
-/// How long the far side says that it keeps an idle connection (`Keep-Alive: timeout=`), less a margin for the way.
-fn announced_idle(headers: &http::HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
-    let seconds = value.split(',').find_map(|part| {
-        let (name, seconds) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse::<u32>().ok())?
-    })?;
-    let announced = Duration::from_secs(seconds.into());
-    Some(announced - (announced / 2).min(KEEP_ALIVE_MARGIN))
-}
-
-fn body_failure(error: &hyper::Error) -> Error {
-    use std::io::ErrorKind::{InvalidData, InvalidInput};
-    let (reason, detail) = match io_source(error) {
-        Some(io) if is_tls(io) => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),
-        Some(io) if matches!(io.kind(), InvalidInput | InvalidData) => {
-            (Reason::ProtocolChunk, "the body's chunked coding is malformed")
-        }
-        _ => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
-    };
-    answered(reason, detail)
-}
-
-/// The deadline of an exchange and the watch over its progress.
+/// The deadline of an exchange, the watch over its progress, and what its failures mean at each point.
 struct Watch {
     deadline: Instant,
     timeout: Duration,
@@ -336,12 +380,13 @@ struct Watch {
     sent_before: u64,
     /// The length of the request's body: while fewer bytes than that are out, it is still being sent.
     body: u64,
-    received_before: u64,
+    /// Whether the head of the answer has come.
+    answered: bool,
     alarm: Alarm,
 }
 
 impl Watch {
-    fn new(bounds: &Bounds, meter: &Meter, now: Instant, body: u64) -> Watch {
+    fn new(bounds: &Bounds, meter: &Meter, now: Instant, body: usize) -> Watch {
         Watch {
             deadline: bounds.deadline,
             timeout: bounds.timeout,
@@ -349,14 +394,14 @@ impl Watch {
             moved: meter.moved(),
             moved_at: now,
             sent_before: meter.sent.load(Relaxed),
-            body,
-            received_before: meter.received.load(Relaxed),
+            body: body as u64,
+            answered: false,
             alarm: Alarm::default(),
         }
     }
 
     /// Ready with an error when the call's time is over or nothing has moved for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter, answered: bool) -> Poll<Error> {
+    fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
         let moved = meter.moved();
         if moved != self.moved {
             self.moved = moved;
@@ -366,18 +411,42 @@ impl Watch {
         if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
             return Poll::Pending;
         }
-        let sent = meter.sent.load(Relaxed) - self.sent_before;
-        let (phase, delivery) = match sent {
-            _ if answered => (Phase::Receive, Delivery::Answered),
+        Poll::Ready(if self.deadline <= stalls {
+            self.failed(meter, Reason::TimeoutTotal, "the call's time is over").with_budget("timeout", self.timeout)
+        } else {
+            self.failed(meter, Reason::TimeoutStalled, "no byte moved").with_budget("stall_timeout", self.stall)
+        })
+    }
+
+    /// An error with the phase and the delivery of this moment.
+    fn failed(&self, meter: &Meter, reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
+        let (phase, delivery) = match meter.sent.load(Relaxed) - self.sent_before {
+            _ if self.answered => (Phase::Receive, Delivery::Answered),
             0 => (Phase::Send, Delivery::NotSent),
             some if some <= self.body => (Phase::Send, Delivery::Unknown),
             _ => (Phase::Wait, Delivery::Unknown),
         };
-        let error = if self.deadline <= stalls {
-            Error::new(Reason::TimeoutTotal, phase, "the call's time is over").with_budget("timeout", self.timeout)
-        } else {
-            Error::new(Reason::TimeoutStalled, phase, "no byte moved").with_budget("stall_timeout", self.stall)
+        Error::new(reason, phase, detail).with_delivery(delivery)
+    }
+
+    /// The far side has closed instead of answering.
+    fn closed(&self, meter: &Meter) -> Error {
+        self.failed(meter, Reason::ConnectClosed, "the connection was closed before an answer came")
+    }
+
+    /// The socket or the TLS session has failed.
+    fn broken(&self, meter: &Meter, error: io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+        let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let (reason, detail) = match error.kind() {
+            // A missing close_notify is none of rustls's errors: tokio-rustls makes that an unexpected end.
+            _ if is_tls => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),
+            TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
+            _ if self.answered => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
+            ConnectionReset | BrokenPipe | ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
+            UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
+            _ => (Reason::ConnectIo, "the connection failed"),
         };
-        Poll::Ready(error.with_delivery(delivery))
+        self.failed(meter, reason, detail).with_source(error)
     }
 }

@@ -139,6 +139,8 @@ impl Core {
             deadline,
             timeout,
             stall: self.config.stall_timeout,
+            max_headers: self.config.max_headers.0,
+            max_header_count: self.config.max_header_count,
             max_interim: self.config.max_interim,
             max_body: self.config.max_body.0,
         };
@@ -150,8 +152,7 @@ impl Core {
         // In a batch a lane takes up again the connection that it has just read from; where a repetition does no harm, the
         // look whether it has died since is not worth a system call.
         let probe = !hot || !was_idle || leased_at.duration_since(idle_since) > PROBE_AFTER;
-        let message = request.to_http(&site.headers);
-        let exchanged = pin!(connection.exchange(message, &bounds, leased_at, probe))
+        let exchanged = pin!(connection.exchange(request, &site.own, &bounds, leased_at, probe))
             .instrument(tracing::debug_span!("exchange", host = %site.label))
             .await;
         let address = connection.address;

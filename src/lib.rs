@@ -29,6 +29,7 @@ mod retry;
 mod stream;
 mod sys;
 mod tls;
+mod wire;
 
 pub use blocking::Client;
 pub use config::Builder;

@@ -4,11 +4,12 @@
 //! sections 4.2 and 5.5), so that nothing malformed gets further. It never does I/O and reads no clock.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
@@ -138,10 +139,9 @@ impl Origin {
     }
 
     /// The value of `Host` (RFC 9110 7.2): the port only where it is not the scheme's own.
-    pub(crate) fn host_header(&self) -> HeaderValue {
+    pub(crate) fn host_header(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        let text = if Some(self.port) == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) };
-        HeaderValue::from_str(&text).expect("a canonical host is visible ASCII")
+        if Some(self.port) == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -248,12 +248,14 @@ fn check_labels(text: &str, host: &str) -> Result<()> {
 pub struct Request {
     method: Method,
     target: Target,
-    headers: HeaderMap,
+    /// The caller's fields as lines of a head.
+    fields: Vec<u8>,
+    has_user_agent: bool,
+    has_accept: bool,
+    is_keyed: bool,
     body: Bytes,
     timeout: Option<Duration>,
     invalid: Option<Box<(Reason, String)>>,
-    /// Of the headers, against [`MAX_REQUEST_HEADERS`].
-    head_bytes: usize,
 }
 
 /// The two parts of a URL: whom to ask, and for what.
@@ -285,7 +287,17 @@ impl Request {
             }
         });
         let invalid = invalid.map(|detail| Box::new((Reason::ConfigInput, detail)));
-        Request { method, target, headers: HeaderMap::new(), body: Bytes::new(), timeout: None, invalid, head_bytes: 0 }
+        Request {
+            method,
+            target,
+            fields: Vec::new(),
+            has_user_agent: false,
+            has_accept: false,
+            is_keyed: false,
+            body: Bytes::new(),
+            timeout: None,
+            invalid,
+        }
     }
 
     /// A `GET` request.
@@ -332,19 +344,23 @@ impl Request {
         let value = HeaderValue::from_bytes(value)
             .map_err(|_| format!("header {name}: the value holds a control character"))?;
         if name == IDEMPOTENCY_KEY {
-            if self.headers.contains_key(&name) {
+            if self.is_keyed {
                 return Err(format!("header {name} is given twice"));
             }
             let key = value.as_bytes().trim_ascii();
             if key.is_empty() || key.len() > MAX_KEY || !key.iter().all(|b| (b' '..=b'~').contains(b)) {
                 return Err(format!("header {name}: a key has 1 to {MAX_KEY} visible ASCII characters"));
             }
+            self.is_keyed = true;
         }
-        self.head_bytes += name.as_str().len() + value.len() + 4;
-        if self.head_bytes > MAX_REQUEST_HEADERS {
+        self.has_user_agent |= name == header::USER_AGENT;
+        self.has_accept |= name == header::ACCEPT;
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            self.fields.extend_from_slice(part);
+        }
+        if self.fields.len() > MAX_REQUEST_HEADERS {
             return Err(format!("the headers are over {MAX_REQUEST_HEADERS} bytes"));
         }
-        self.headers.try_append(name, value).map_err(|_| "too many headers".to_owned())?;
         Ok(())
     }
 
@@ -407,39 +423,49 @@ impl Request {
 
     /// Whether the caller gave a key under which the server recognises a repetition.
     pub(crate) fn is_keyed(&self) -> bool {
-        self.headers.contains_key(&IDEMPOTENCY_KEY)
+        self.is_keyed
     }
 
-    /// The message hyper writes: origin-form target (RFC 9112 3.2.1), the caller's headers, and ours.
-    pub(crate) fn to_http(&self, ours: &HeaderMap) -> http::Request<http_body_util::Full<Bytes>> {
-        let mut message = http::Request::new(http_body_util::Full::new(self.body.clone()));
-        *message.method_mut() = self.method.clone();
-        *message.uri_mut() = Uri::from(self.target.path.clone());
-        let mut headers = ours.clone();
-        if !self.headers.is_empty() {
-            for name in self.headers.keys() {
-                headers.remove(name);
-            }
-            for (name, value) in &self.headers {
-                headers.append(name, value.clone());
-            }
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    pub(crate) fn content(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Writes the head: origin-form target (RFC 9112 3.2.1), the client's fields, the caller's fields, the length.
+    pub(crate) fn write_head(&self, own: &OwnFields, wire: &mut Vec<u8>) {
+        for part in [self.method.as_str(), " ", self.target.path.as_str(), " HTTP/1.1\r\n", &own.host] {
+            wire.extend_from_slice(part.as_bytes());
         }
+        if !self.has_user_agent {
+            wire.extend_from_slice(&own.user_agent);
+        }
+        if !self.has_accept {
+            wire.extend_from_slice(b"accept: */*\r\n");
+        }
+        wire.extend_from_slice(&self.fields);
         // RFC 9110 8.6: a method whose content has a meaning says so when it is empty.
-        if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if !self.body.is_empty() || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            // A vector takes every write.
+            let _ = write!(wire, "content-length: {}\r\n", self.body.len());
         }
-        *message.headers_mut() = headers;
-        message
+        wire.extend_from_slice(b"\r\n");
     }
 }
 
-/// What the client says of itself in every request to an origin, unless a request says it otherwise.
-pub(crate) fn own_headers(host: HeaderValue, user_agent: HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(header::HOST, host);
-    headers.insert(header::USER_AGENT, user_agent);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    headers
+/// What the client says of itself in every request to an origin, as lines of a head.
+pub(crate) struct OwnFields {
+    host: String,
+    user_agent: Vec<u8>,
+}
+
+impl OwnFields {
+    pub(crate) fn new(host: &str, user_agent: &HeaderValue) -> OwnFields {
+        let user_agent = [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat();
+        OwnFields { host: format!("host: {host}\r\n"), user_agent }
+    }
 }
 
 /// The draft's header (draft-ietf-httpapi-idempotency-key-header).
@@ -469,7 +495,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("scheme", &self.target.scheme.as_str())
             .field("authority", &self.target.authority)
-            .field("headers", &self.headers.len())
+            .field("header_bytes", &self.fields.len())
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }
@@ -511,9 +537,6 @@ fn parse_url(text: &str) -> Result<Target> {
 /// buffer it was read into.
 const PACKED_BODY: usize = 16 * 1024;
 
-/// What the header fields of most answers fit into.
-const TYPICAL_HEADERS: usize = 256;
-
 /// The header fields of an answer, in the order in which they came, packed into one block of memory: cheap to make, to
 /// keep, to drop and to hand to another language.
 #[derive(Clone, Default)]
@@ -523,36 +546,49 @@ pub struct Headers {
 }
 
 /// Where a field stands in the block: its name from `start`, its value right behind.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Field {
     start: u32,
     name: u32,
     value: u32,
 }
 
-impl Headers {
-    /// Packs the fields, and a small body behind them.
-    pub(crate) fn pack(headers: &HeaderMap, body: Bytes) -> (Headers, Bytes) {
-        let copied = if body.len() <= PACKED_BODY { body.len() } else { 0 };
-        let mut packed = Vec::with_capacity(TYPICAL_HEADERS + copied);
-        let mut fields = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            // A header section is at most `max_headers`, far below 4 GiB.
-            fields.push(Field {
-                start: packed.len() as u32,
-                name: name.as_str().len() as u32,
-                value: value.len() as u32,
-            });
-            packed.extend_from_slice(name.as_str().as_bytes());
-            packed.extend_from_slice(value.as_bytes());
-        }
-        let size = packed.len();
-        packed.extend_from_slice(&body[..copied]);
-        let packed = Bytes::from(packed);
-        let body = if copied > 0 { packed.slice(size..) } else { body };
-        (Headers { packed, fields: fields.into() }, body)
+/// [`Headers`] in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Packing {
+    block: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl Packing {
+    /// For so many fields, which take so many bytes on the wire.
+    pub(crate) fn new(fields: usize, bytes: usize) -> Packing {
+        Packing { block: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
+    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.block.len();
+        self.block.extend_from_slice(name.as_bytes());
+        self.block[start..].make_ascii_lowercase();
+        self.block.extend_from_slice(value);
+        // A header section is at most `max_headers`, far below 4 GiB.
+        self.fields.push(Field { start: start as u32, name: name.len() as u32, value: value.len() as u32 });
+    }
+
+    /// Done: the fields, and the body, behind them in the same block where it is small.
+    pub(crate) fn finish(mut self, body: Vec<u8>) -> (Headers, Bytes) {
+        let size = self.block.len();
+        let is_small = body.len() <= PACKED_BODY;
+        if is_small {
+            self.block.extend_from_slice(&body);
+        }
+        let packed = Bytes::from(self.block);
+        let body = if is_small { packed.slice(size..) } else { Bytes::from(body) };
+        (Headers { packed, fields: self.fields.into() }, body)
+    }
+}
+
+impl Headers {
     fn at(&self, field: &Field) -> (&str, &[u8]) {
         let (start, name, value) = (field.start as usize, field.name as usize, field.value as usize);
         let text = std::str::from_utf8(&self.packed[start..start + name]).unwrap_or_default();
@@ -780,28 +816,42 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_origin_form_one_host_and_a_length() {
+    fn a_head_has_origin_form_one_host_and_a_length() {
         let origin = Origin::parse("https://kms.example:8443").unwrap();
-        let ours = own_headers(origin.host_header(), HeaderValue::from_static("agent"));
-        let message = Request::post("https://kms.example:8443/a?b=c#d").header("user-agent", "mine").to_http(&ours);
-        assert_eq!(message.uri(), "/a?b=c");
-        assert_eq!(message.headers()["host"], "kms.example:8443");
-        assert_eq!(message.headers()["content-length"], "0");
-        assert_eq!(message.headers().get_all("user-agent").iter().collect::<Vec<_>>(), ["mine"]);
+        let own = OwnFields::new(&origin.host_header(), &HeaderValue::from_static("agent"));
+        let head = |request: Request| {
+            let mut wire = Vec::new();
+            request.write_head(&own, &mut wire);
+            String::from_utf8(wire).unwrap()
+        };
+        assert_eq!(
+            head(Request::post("https://kms.example:8443/a?b=c#d").header("User-Agent", "mine")),
+            "POST /a?b=c HTTP/1.1\r\nhost: kms.example:8443\r\naccept: */*\r\nuser-agent: mine\r\ncontent-length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            head(Request::get("https://kms.example:8443").header("accept", "a/b")),
+            "GET / HTTP/1.1\r\nhost: kms.example:8443\r\nuser-agent: agent\r\naccept: a/b\r\n\r\n"
+        );
+        let put = head(Request::put("https://kms.example:8443/").body("body"));
+        assert!(put.ends_with("content-length: 4\r\n\r\n"), "{put}");
     }
 
     #[test]
     fn packed_headers_are_what_came_and_a_small_body_lies_behind_them() {
-        let mut map = HeaderMap::new();
-        map.append("x-a", HeaderValue::from_static("1"));
-        map.append("x-a", HeaderValue::from_static("2"));
-        map.append("x-b", HeaderValue::from_static(""));
-        let (headers, body) = Headers::pack(&map, Bytes::from_static(b"body"));
+        let packing = || {
+            let mut packing = Packing::new(3, 100);
+            packing.push("X-A", b"1");
+            packing.push("x-a", b"2");
+            packing.push("x-b", b"");
+            packing
+        };
+        let (headers, body) = packing().finish(b"body".to_vec());
         let fields: Vec<_> = headers.iter().collect();
         assert_eq!(fields, [("x-a", &b"1"[..]), ("x-a", b"2"), ("x-b", b"")]);
         assert_eq!((headers.get("X-A"), headers.get("x-c"), &body[..]), (Some(&b"1"[..]), None, &b"body"[..]));
-        let large = Bytes::from(vec![7; PACKED_BODY + 1]);
-        assert_eq!(Headers::pack(&map, large.clone()).1.as_ptr(), large.as_ptr());
+        let large = vec![7; PACKED_BODY + 1];
+        let at = large.as_ptr();
+        assert_eq!(packing().finish(large).1.as_ptr(), at);
     }
 
     #[test]

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
-use http::HeaderMap;
-use http::header::HeaderValue;
 
 use crate::config::{Config, LEAST_LEARNED_IDLE};
 use crate::connect::{Dialer, Route};
@@ -24,7 +22,7 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::{Grant, Places};
-use crate::message::{Origin, Scheme, own_headers};
+use crate::message::{Origin, OwnFields, Scheme};
 use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::process::process;
@@ -38,7 +36,7 @@ const MAX_SPELLINGS: usize = 4096;
 pub(crate) struct Site {
     pub(crate) label: Box<str>,
     /// What every request to this origin says of itself.
-    pub(crate) headers: HeaderMap,
+    pub(crate) own: OwnFields,
     pub(crate) host: Arc<Host>,
     budget: Mutex<Budget>,
     connections: managed::Pool<Maker>,
@@ -179,7 +177,7 @@ impl Pool {
             _ => None,
         };
         let host_header = match config.host_header.find(origin.host()) {
-            Some(name) => HeaderValue::from_str(name).map_err(|_| Error::input("host_header is no header value"))?,
+            Some(name) => name.to_owned(),
             None => origin.host_header(),
         };
         let label = origin.host_port();
@@ -196,7 +194,7 @@ impl Pool {
             .map_err(|error| Error::new(Reason::Internal, Phase::Configure, format!("no pool can be made: {error}")))?;
         let site = Arc::new(Site {
             label,
-            headers: own_headers(host_header, config.user_agent.0.clone()),
+            own: OwnFields::new(&host_header, &config.user_agent.0),
             host,
             budget: Mutex::new(Budget::new(config.retry_budget)),
             connections,

@@ -21,7 +21,7 @@ use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ConnectionProvider, PoolContext, Resolver};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::config::{Config, FAILED_LOOKUP_ROUNDS, Family, LOOKUP_BACKOFF, LOOKUP_FAILED_FOR, LOOKUP_SHARED_FOR};
@@ -130,19 +130,25 @@ impl Lookup {
         if !hosts.is_empty() {
             tokio::time::sleep(full_jitter(self.jitter, fastrand::f64())).await;
         }
-        let gate = Arc::new(Semaphore::new(self.concurrency));
-        let mut lookups = tokio::task::JoinSet::new();
-        for host in hosts {
-            let (lookup, gate) = (Arc::clone(&self), Arc::clone(&gate));
-            lookups.spawn(async move {
-                let _place = gate.acquire().await;
-                let found = lookup.one(flights, &host, None, deadline).await;
-                (host, found)
-            });
+        // A task exists only while its name is looked up: ten thousand that wait would cost as much as all answers.
+        let mut hosts = hosts.into_iter();
+        let mut lookups = JoinSet::new();
+        let mut begin = |lookups: &mut JoinSet<_>| {
+            if let Some(host) = hosts.next() {
+                let lookup = Arc::clone(&self);
+                lookups.spawn(async move {
+                    let found = lookup.one(flights, &host, None, deadline).await;
+                    (host, found)
+                });
+            }
+        };
+        for _ in 0..self.concurrency {
+            begin(&mut lookups);
         }
         let mut set = PinSet::default();
         let mut failures = Vec::new();
         while let Some(joined) = lookups.join_next().await {
+            begin(&mut lookups);
             match joined {
                 Ok((host, Ok(pin))) => set.insert(&host, pin)?,
                 Ok((host, Err(error))) => failures.push((host, error)),

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,15 +20,11 @@ use crate::config::SLICE;
 use crate::drive;
 use crate::sys::{self, Registered};
 
-/// What a connection has carried so far. Shared by its stream, its lease and hyper's callback.
+/// What a connection has carried so far. Shared by its stream and its exchanges.
 #[derive(Default)]
 pub(crate) struct Meter {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
-    /// Interim (1xx) answers to the current request.
-    pub(crate) interim: AtomicUsize,
-    /// Set where a limit was passed inside hyper, which can't be told to stop: the next read fails.
-    pub(crate) tripped: AtomicBool,
 }
 
 impl Meter {
@@ -72,9 +68,6 @@ impl Stream {
 
     /// Reads into memory that may be uninitialised, and counts.
     fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.meter.tripped.load(Relaxed) {
-            return Poll::Ready(Err(io::Error::other("a limit was passed")));
-        }
         let before = buffer.filled().len();
         let result = match &mut self.socket {
             Socket::Dialled { socket, .. } => Pin::new(socket).poll_read(cx, buffer),
@@ -147,7 +140,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// What hyper reads from and writes to: the stream itself, or TLS over it.
+/// What an exchange reads from and writes to: the stream itself, or TLS over it.
 pub(crate) enum Io {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>),
@@ -161,60 +154,47 @@ impl Io {
         }
     }
 
-    fn writer(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
-        match self.get_mut() {
-            Io::Plain(stream) => Pin::new(stream),
-            Io::Tls(tls) => Pin::new(&mut **tls),
-        }
-    }
-}
-
-impl hyper::rt::Read for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
+    /// Reads up to `most` bytes behind what `into` holds; 0 is the end of the stream.
+    pub(crate) fn poll_fill(
+        &mut self,
         cx: &mut Context<'_>,
-        mut cursor: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let got = {
-            // SAFETY: what is below only writes to the slice, so nothing initialised becomes uninitialised.
-            let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
-            let polled = match self.get_mut() {
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        into.reserve(most);
+        let filled = {
+            let space = &mut into.spare_capacity_mut()[..most];
+            let mut buffer = ReadBuf::uninit(space);
+            let polled = match self {
                 Io::Plain(stream) => stream.receive(cx, &mut buffer),
                 Io::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, &mut buffer),
             };
             match polled {
                 Poll::Ready(Ok(())) => buffer.filled().len(),
-                other => return other,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
             }
         };
-        // SAFETY: `ReadBuf` counted `got` bytes as initialised and filled from the start of the slice.
-        unsafe { cursor.advance(got) };
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, bytes)
+        // SAFETY: `ReadBuf` has counted so many bytes as initialised from the start of the spare capacity.
+        unsafe { into.set_len(into.len() + filled) };
+        Poll::Ready(Ok(filled))
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write_vectored(cx, slices)
+    /// Writes some of `head` and, behind it, of `body`.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Io::Plain(stream) if head.is_empty() => stream.transmit(cx, &[IoSlice::new(body)]),
+            Io::Plain(stream) if body.is_empty() => stream.transmit(cx, &[IoSlice::new(head)]),
+            Io::Plain(stream) => stream.transmit(cx, &[IoSlice::new(head), IoSlice::new(body)]),
+            Io::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, if head.is_empty() { body } else { head }),
+        }
     }
 
-    fn is_write_vectored(&self) -> bool {
-        matches!(self, Io::Plain(_))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_shutdown(cx)
+    /// Sees that what was written has left this process.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Plain(_) => Poll::Ready(Ok(())),
+            Io::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
     }
 }

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "process",
     "resolve",
     "connection",
+    "wire",
     "stream",
     "drive",
     "sys",
@@ -34,7 +35,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
-const PURE: &[&str] = &["race", "retry", "limit", "policy", "message", "error", "config"];
+const PURE: &[&str] = &["wire", "race", "retry", "limit", "policy", "message", "error", "config"];
 
 fn source(module: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
