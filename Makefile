@@ -16,8 +16,8 @@ help: ## Lists the targets
 demo: ## Runs a job against the network in a box: as people write it today, and with pinlink
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
 	@echo "building the program (once, some minutes)"
-	@$(CARGO) build --release --quiet --features demo --bin pinlink
-	@target/release/pinlink demo --html target/demo.html
+	@$(CARGO) build --profile demo --quiet --features demo --bin pinlink
+	@target/demo/pinlink demo --html target/demo.html
 
 test: ## Runs every test of every language
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
