@@ -251,10 +251,17 @@ impl Life {
         }
         let deadline = Instant::now() + config.connect_timeout + config.handshake_timeout;
         let sites = self.core.pool.sites();
-        drive::drive_all(sites.iter().map(|site| {
+        // Nobody is promised more than there is: those who hold some and wait for more would wait for each other.
+        let mut left = config.connections();
+        let shares = sites.iter().map(|site| {
+            let share = config.prewarm.min(left);
+            left -= share;
+            (site, share)
+        });
+        drive::drive_all(shares.map(|(site, share)| {
             let warm: std::pin::Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
                 let mut leases = Vec::new();
-                for _ in 0..config.prewarm {
+                for _ in 0..share {
                     match site.lease(deadline, config.connect_timeout).await {
                         Ok(lease) => leases.push(lease),
                         Err(error) => {
@@ -286,6 +293,9 @@ impl Client {
                 Ok(life)
             };
         }
+        // The parent's state of the random source came along: its children would all wait the same "random" times.
+        let now = PinSet::now().as_nanosecond() as u64;
+        fastrand::seed(now ^ (u64::from(std::process::id()) << 32));
         let fresh = Arc::new(life.after_fork()?);
         let inherited = self.0.life.compare_and_swap(&*life, fresh);
         if Arc::ptr_eq(&inherited, &life) {

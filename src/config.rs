@@ -35,8 +35,6 @@ pub(crate) const FAILED_LOOKUP_ROUNDS: u32 = 5;
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// Such a look-up begins within this time, at random.
 pub(crate) const REFRESH_JITTER: Duration = Duration::from_millis(500);
-/// In a batch a connection that was idle for less is not probed before a request that may be repeated.
-pub(crate) const PROBE_AFTER: Duration = Duration::from_millis(1);
 /// How much earlier than a `Keep-Alive: timeout=` announces an idle connection is given up; half of it where that is less.
 pub(crate) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// Idle connections that died after less than this teach nothing about a cut-off: a restart looks the same.
@@ -225,7 +223,7 @@ options! {
         "How many callers may wait for a connection to one origin; one more fails at once.",
         "Nothing queues without end.";
     prewarm: usize = "0", "0" ..= "1000",
-        "How many connections to each declared origin are made at init.",
+        "How many connections to each declared origin are made at init, in their order, as far as `max_connections` reaches.",
         "Connections are made when they are needed.";
     timeout: Duration = "30s", "1ms" ..= "1h",
         "The total deadline of a call: queue, dial, send, answer and retries.",
@@ -357,7 +355,9 @@ impl Builder {
         // A default contradicts nobody: it gives way to what was set.
         let defaults = Config::default();
         if config.connect_timeout == defaults.connect_timeout {
-            config.connect_timeout = config.connect_timeout.min(config.timeout);
+            // Half of a call: a dial that takes all of it would be given up with the call, before it knows which address
+            // is dead.
+            config.connect_timeout = config.connect_timeout.min(config.timeout / 2);
         }
         if config.backoff_base == defaults.backoff_base {
             config.backoff_base = config.backoff_base.min(config.backoff_max);

@@ -110,6 +110,8 @@ impl Dialer {
                 .next_winner(route, &mut race, &mut dials, &mut last, deadline)
                 .instrument(tracing::debug_span!("connect", host = %route.label));
             let (socket, address) = raced.await?;
+            // The late ones end before the handshake begins: one place is for one live connection.
+            dials.shutdown().await;
             let connect = begun.elapsed();
             let meter = Arc::new(Meter::default());
             let stream = Stream::new(socket, Arc::clone(&meter));
@@ -239,13 +241,15 @@ impl Dialer {
         if !host.may_refresh(*last, Instant::now(), REFRESH_INTERVAL) {
             return false;
         }
-        *last = Some(Instant::now());
         self.counters.refreshes.one();
         // A target that dies dies for every worker at once.
         tokio::time::sleep(full_jitter(REFRESH_JITTER, fastrand::f64())).await;
         let Ok(process) = process() else { return false };
         let deadline = Instant::now() + self.config.connect_timeout;
-        match self.lookup.one(&process.flights, &host.name, Some(failing_since), deadline).await {
+        let looked_up = self.lookup.one(&process.flights, &host.name, Some(failing_since), deadline).await;
+        // Only now: where the caller gives up meanwhile, the next one asks again.
+        *last = Some(Instant::now());
+        match looked_up {
             Ok(pin) => {
                 let is_new = pin.addresses.iter().any(|address| !failed.contains(address));
                 if is_new {

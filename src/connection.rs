@@ -32,6 +32,8 @@ const BODY_READ: usize = 256 * 1024;
 const TRUSTED_LENGTH: usize = 1 << 20;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
+/// So many reads in a row are done before the time is looked at.
+const READS_IN_A_BREATH: u32 = 16;
 /// A buffer that has grown beyond this for one exchange is given back after it.
 const KEPT_BUFFER: usize = 2 * READ;
 
@@ -43,6 +45,8 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
     /// The head of a request, and a small body; kept for its memory.
     outgoing: Vec<u8>,
+    /// Interim (1xx) answers to the current request.
+    interim: usize,
     /// Whether the last exchange has ended cleanly and nothing came after it.
     is_clean: bool,
     pub(crate) address: SocketAddr,
@@ -77,6 +81,9 @@ impl Drop for Live {
         self.0.live.fall();
     }
 }
+
+/// The head of an answer that came before the request was out, if one did.
+type Early = Option<Box<Head>>;
 
 /// What a new connection is made of.
 pub(crate) struct Parts {
@@ -120,6 +127,7 @@ impl Connection {
             meter: parts.meter,
             buffer: Vec::new(),
             outgoing: Vec::new(),
+            interim: 0,
             is_clean: true,
             address: parts.address,
             retires: now + parts.max_age,
@@ -134,24 +142,26 @@ impl Connection {
         }
     }
 
-    /// Sends one request and reads its answer to the end; `probe` looks first whether the far side has closed. After an
-    /// error the connection must not be used again.
+    /// Sends one request and reads its answer to the end. After an error the connection must not be used again.
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,
         own: &OwnFields,
         bounds: &Bounds,
         now: Instant,
-        probe: bool,
     ) -> Result<Answer> {
         self.uses += 1;
+        self.interim = 0;
         self.is_clean = false;
         let mut watch = Watch::new(bounds, &self.meter, now, request.content().len());
-        if probe {
-            self.probe(&watch).await?;
-        }
-        let sent_whole = self.send(request, own, &mut watch).await?;
-        let head = self.read_head(request.is_head(), bounds, &mut watch).await?;
+        self.probe(&watch).await?;
+        let early = self.send(request, own, bounds, &mut watch).await?;
+        let sent_whole = early.is_none();
+        let head = match early {
+            Some(head) => head,
+            None => self.read_head(request.is_head(), bounds, &mut watch).await?,
+        };
+        watch.answered = true;
         let head_at = Instant::now();
         if let Some(announced) = head.max_idle {
             self.max_idle = self.max_idle.min(announced);
@@ -176,25 +186,29 @@ impl Connection {
     /// One look at the socket, without waiting: an end of the stream or bytes that nobody asked for are found before
     /// anything is written.
     async fn probe(&mut self, watch: &Watch) -> Result<()> {
-        drive::look_again();
         poll_fn(|cx| {
-            Poll::Ready(match self.io.poll_fill(cx, &mut self.buffer, READ) {
-                Poll::Pending => Ok(()),
-                Poll::Ready(Ok(0)) => Err(watch.closed(&self.meter)),
-                Poll::Ready(Ok(_)) => Err(watch.failed(
-                    &self.meter,
-                    Reason::ProtocolUnexpected,
-                    "the far side sent what nobody asked for",
-                )),
-                Poll::Ready(Err(error)) => Err(watch.broken(&self.meter, error)),
-            })
+            loop {
+                drive::look_again();
+                let before = self.meter.received.load(Relaxed);
+                break Poll::Ready(match self.io.poll_fill(cx, &mut self.buffer, READ) {
+                    // TLS has taken in records without content (session tickets); an end may stand behind them.
+                    Poll::Pending if self.meter.received.load(Relaxed) != before => continue,
+                    Poll::Pending => Ok(()),
+                    Poll::Ready(Ok(0)) => Err(watch.closed(&self.meter)),
+                    Poll::Ready(Ok(_)) => Err(watch.failed(
+                        &self.meter,
+                        Reason::ProtocolUnexpected,
+                        "the far side sent what nobody asked for",
+                    )),
+                    Poll::Ready(Err(error)) => Err(watch.broken(&self.meter, error)),
+                });
+            }
         })
         .await
     }
 
-    /// Writes the request. False where the far side has answered before the end of it: the rest is not sent (RFC 9112
-    /// 9.5), and its answer is in the buffer or on its way.
-    async fn send(&mut self, request: &Request, own: &OwnFields, watch: &mut Watch) -> Result<bool> {
+    /// Writes the request. Where the far side answers before the end of it the rest is not sent (RFC 9112 9.5).
+    async fn send(&mut self, request: &Request, own: &OwnFields, bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
         self.outgoing.clear();
         request.write_head(own, &mut self.outgoing);
         let mut body: &[u8] = request.content();
@@ -211,40 +225,57 @@ impl Connection {
                         head += of_head;
                         body = &body[sent - of_head..];
                     }
-                    Poll::Ready(Err(error)) => return self.write_failed(cx, error, watch),
-                    Poll::Pending => return self.answered_early(cx, watch),
+                    Poll::Ready(Err(error)) => return self.write_failed(cx, error, bounds, watch),
+                    Poll::Pending => return self.answered_early(cx, bounds, watch),
                 }
             }
             match self.io.poll_flush(cx) {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(true)),
-                Poll::Ready(Err(error)) => self.write_failed(cx, error, watch),
-                Poll::Pending => self.answered_early(cx, watch),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) => self.write_failed(cx, error, bounds, watch),
+                Poll::Pending => self.answered_early(cx, bounds, watch),
             }
         })
         .await
     }
 
     /// The request can't go on for now: perhaps because the far side has answered already.
-    fn answered_early(&mut self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<Result<bool>> {
-        match self.io.poll_fill(cx, &mut self.buffer, READ) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(watch.closed(&self.meter))),
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(false)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
-            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
+    fn answered_early(&mut self, cx: &mut Context<'_>, bounds: &Bounds, watch: &mut Watch) -> Poll<Result<Early>> {
+        loop {
+            match self.io.poll_fill(cx, &mut self.buffer, READ) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(watch.closed(&self.meter))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(watch.broken(&self.meter, error))),
+                Poll::Pending => return watch.poll(cx, &self.meter).map(Err),
+            }
+            // Interim answers say nothing about the end, and half a head nothing yet: the request goes on.
+            match self.next_head(false, bounds, watch) {
+                Ok(None) => {}
+                Ok(Some(head)) => return Poll::Ready(Ok(Some(head))),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
     }
 
     /// The far side takes no more: what it said before that is worth more than that it did so.
-    fn write_failed(&mut self, cx: &mut Context<'_>, error: io::Error, watch: &Watch) -> Poll<Result<bool>> {
+    fn write_failed(
+        &mut self,
+        cx: &mut Context<'_>,
+        error: io::Error,
+        bounds: &Bounds,
+        watch: &Watch,
+    ) -> Poll<Result<Early>> {
         drive::look_again();
-        match self.io.poll_fill(cx, &mut self.buffer, READ) {
-            Poll::Ready(Ok(read)) if read > 0 => Poll::Ready(Ok(false)),
-            _ => Poll::Ready(Err(watch.broken(&self.meter, error))),
+        while let Poll::Ready(Ok(1..)) = self.io.poll_fill(cx, &mut self.buffer, READ) {
+            if let Some(head) = self.next_head(false, bounds, watch)? {
+                return Poll::Ready(Ok(Some(head)));
+            }
         }
+        Poll::Ready(Err(watch.broken(&self.meter, error)))
     }
 
     /// Reads more into the buffer; false at the end of the stream.
     async fn fill(&mut self, watch: &mut Watch) -> Result<bool> {
+        watch.take_breath(&self.meter).await?;
         poll_fn(|cx| match self.io.poll_fill(cx, &mut self.buffer, READ) {
             Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
@@ -254,33 +285,15 @@ impl Connection {
     }
 
     async fn read_head(&mut self, to_head: bool, bounds: &Bounds, watch: &mut Watch) -> Result<Box<Head>> {
-        let mut interim = 0;
         let mut seen = 0;
         loop {
             // A head is looked at again only when a line has been added: one byte at a time would else cost a square.
             let worth_it = self.buffer[seen..].contains(&b'\n') || (seen == 0 && !self.buffer.is_empty());
-            let too_long = self.buffer.len() > bounds.max_headers;
-            if worth_it || too_long {
-                seen = self.buffer.len();
-                let parsed = wire::parse_head(&self.buffer, bounds.max_headers, bounds.max_header_count, to_head);
-                match parsed.map_err(|wire::Fault(reason, detail)| watch.failed(&self.meter, reason, detail))? {
-                    Parsed::Partial => {}
-                    Parsed::Interim(length) => {
-                        interim += 1;
-                        if interim > bounds.max_interim {
-                            let detail = format!("{interim} interim answers came before the answer");
-                            return Err(watch.failed(&self.meter, Reason::LimitInterim, detail));
-                        }
-                        self.consume(length);
-                        seen = 0;
-                        continue;
-                    }
-                    Parsed::Final(head, length) => {
-                        self.consume(length);
-                        watch.answered = true;
-                        return Ok(head);
-                    }
+            if worth_it || self.buffer.len() > bounds.max_headers {
+                if let Some(head) = self.next_head(to_head, bounds, watch)? {
+                    return Ok(head);
                 }
+                seen = self.buffer.len();
             }
             if !self.fill(watch).await? {
                 return Err(match self.buffer.is_empty() {
@@ -290,6 +303,28 @@ impl Connection {
                         watch.failed(&self.meter, Reason::ProtocolIncomplete, detail)
                     }
                 });
+            }
+        }
+    }
+
+    /// Takes the final head out of the buffer, and the interim ones before it; nothing where it is not whole yet.
+    fn next_head(&mut self, to_head: bool, bounds: &Bounds, watch: &Watch) -> Result<Option<Box<Head>>> {
+        loop {
+            let parsed = wire::parse_head(&self.buffer, bounds.max_headers, bounds.max_header_count, to_head);
+            match parsed.map_err(|wire::Fault(reason, detail)| watch.failed(&self.meter, reason, detail))? {
+                Parsed::Partial => return Ok(None),
+                Parsed::Interim(length) => {
+                    self.interim += 1;
+                    if self.interim > bounds.max_interim {
+                        let detail = format!("{} interim answers came before the answer", self.interim);
+                        return Err(watch.failed(&self.meter, Reason::LimitInterim, detail));
+                    }
+                    self.consume(length);
+                }
+                Parsed::Final(head, length) => {
+                    self.consume(length);
+                    return Ok(Some(head));
+                }
             }
         }
     }
@@ -313,15 +348,17 @@ impl Connection {
                     usize::try_from(length).ok().filter(|length| *length <= bounds.max_body).ok_or_else(over)?;
                 let at_hand = length.min(self.buffer.len());
                 // Not more is reserved on the far side's word; the rest grows with what really comes.
-                body.reserve_exact(length.min(TRUSTED_LENGTH));
+                body.reserve_exact(length.min(TRUSTED_LENGTH) + 1);
                 body.extend_from_slice(&self.buffer[..at_hand]);
                 self.consume(at_hand);
                 while body.len() < length {
-                    let missing = length - body.len();
-                    if !self.fill_body(&mut body, missing.min(BODY_READ), watch).await? {
+                    // One more than there should be: what follows the answer is nobody's and must not lie in wait.
+                    let most = length - body.len() + 1;
+                    if !self.fill_body(&mut body, most.min(BODY_READ), watch).await? {
                         return Err(incomplete());
                     }
                 }
+                self.buffer.extend(body.drain(length..));
             }
             Framing::Close => {
                 std::mem::swap(&mut body, &mut self.buffer);
@@ -357,6 +394,7 @@ impl Connection {
 
     /// Reads straight behind the body; false at the end of the stream.
     async fn fill_body(&mut self, body: &mut Vec<u8>, most: usize, watch: &mut Watch) -> Result<bool> {
+        watch.take_breath(&self.meter).await?;
         poll_fn(|cx| match self.io.poll_fill(cx, body, most) {
             Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
@@ -382,6 +420,7 @@ struct Watch {
     body: u64,
     /// Whether the head of the answer has come.
     answered: bool,
+    reads: u32,
     alarm: Alarm,
 }
 
@@ -396,8 +435,26 @@ impl Watch {
             sent_before: meter.sent.load(Relaxed),
             body: body as u64,
             answered: false,
+            reads: 0,
             alarm: Alarm::default(),
         }
+    }
+
+    /// A far side that is faster than we are never lets a read wait: so every few reads the time is looked at and others
+    /// go first.
+    async fn take_breath(&mut self, meter: &Meter) -> Result<()> {
+        self.reads += 1;
+        if self.reads.is_multiple_of(READS_IN_A_BREATH) {
+            if Instant::now() >= self.deadline {
+                return Err(self.late(meter));
+            }
+            drive::give_way().await;
+        }
+        Ok(())
+    }
+
+    fn late(&self, meter: &Meter) -> Error {
+        self.failed(meter, Reason::TimeoutTotal, "the call's time is over").with_budget("timeout", self.timeout)
     }
 
     /// Ready with an error when the call's time is over or nothing has moved for too long.
@@ -412,7 +469,7 @@ impl Watch {
             return Poll::Pending;
         }
         Poll::Ready(if self.deadline <= stalls {
-            self.failed(meter, Reason::TimeoutTotal, "the call's time is over").with_budget("timeout", self.timeout)
+            self.late(meter)
         } else {
             self.failed(meter, Reason::TimeoutStalled, "no byte moved").with_budget("stall_timeout", self.stall)
         })

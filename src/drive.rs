@@ -390,7 +390,9 @@ fn sleep(hub: &Hub, lanes: &mut [Lane<'_>], descriptors: &mut [PollFd]) {
         }
         sys::poll(descriptors, left.min(SLICE));
     }
-    if !hub.asleep.swap(false, Ordering::SeqCst) {
+    hub.asleep.store(false, Ordering::SeqCst);
+    // Whenever it stands, also where the wake came late and the one it was for is long awake.
+    if descriptors.last().is_some_and(|event| event.revents != 0) {
         hub.event.clear();
     }
     let now = Instant::now();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
-use crate::config::{Config, PROBE_AFTER};
+use crate::config::Config;
 use crate::connection::{Answer, Bounds};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
@@ -54,6 +54,9 @@ impl Core {
         let site = self.pool.site(request.scheme(), request.authority())?;
         let (mut deadline, timeout) = self.deadline(request, begun);
         deadline = latest.map_or(deadline, |latest| latest.min(deadline));
+        if begun >= deadline {
+            return Err(late(timeout).with_host(site.label.clone()));
+        }
         let safety = match request {
             _ if request.is_idempotent() => Safety::Idempotent,
             _ if request.is_keyed() => Safety::Keyed,
@@ -68,8 +71,7 @@ impl Core {
         let (mut attempt, mut replaced) = (1, 0);
         let mut delivery = Delivery::NotSent;
         loop {
-            let hot = latest.is_some() && safety != Safety::Once;
-            let tried = self.attempt(&site, request, deadline, timeout, begun, hot).await;
+            let tried = self.attempt(&site, request, deadline, timeout, begun).await;
             let (ending, now) = match &tried {
                 Ok(response) => {
                     let retry_after = asked_to_wait(response);
@@ -122,7 +124,6 @@ impl Core {
         deadline: Instant,
         timeout: Duration,
         begun: Instant,
-        hot: bool,
     ) -> Result<Response, (Error, bool)> {
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
         let leased =
@@ -146,13 +147,9 @@ impl Core {
         };
         if leased_at >= deadline {
             lease.end(leased_at);
-            let late = Error::new(Reason::TimeoutTotal, Phase::Queue, "the call's time was over before it was sent");
-            return Err((late.with_budget("timeout", timeout), false));
+            return Err((late(timeout), false));
         }
-        // In a batch a lane takes up again the connection that it has just read from; where a repetition does no harm, the
-        // look whether it has died since is not worth a system call.
-        let probe = !hot || !was_idle || leased_at.duration_since(idle_since) > PROBE_AFTER;
-        let exchanged = pin!(connection.exchange(request, &site.own, &bounds, leased_at, probe))
+        let exchanged = pin!(connection.exchange(request, &site.own, &bounds, leased_at))
             .instrument(tracing::debug_span!("exchange", host = %site.label))
             .await;
         let address = connection.address;
@@ -179,6 +176,11 @@ impl Core {
         }
         Ok(Response { status, headers, body, trace })
     }
+}
+
+fn late(timeout: Duration) -> Error {
+    Error::new(Reason::TimeoutTotal, Phase::Queue, "the call's time was over before it was sent")
+        .with_budget("timeout", timeout)
 }
 
 fn asked_to_wait(response: &Response) -> Option<Duration> {

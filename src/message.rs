@@ -374,10 +374,11 @@ impl Request {
     /// Sets this call's total deadline instead of the client's `timeout`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Request {
-        if timeout.is_zero() {
-            self.reject("a timeout of 0 would never let a call succeed".to_owned());
+        match timeout {
+            Duration::ZERO => self.reject("a timeout of 0 would never let a call succeed".to_owned()),
+            _ if timeout > MAX_TIMEOUT => self.reject(format!("a timeout is at most {MAX_TIMEOUT:?}")),
+            _ => self.timeout = Some(timeout),
         }
-        self.timeout = Some(timeout);
         self
     }
 
@@ -471,15 +472,18 @@ impl OwnFields {
 /// The draft's header (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// As the option `timeout` has it.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest key that any target takes.
 const MAX_KEY: usize = 255;
 /// No server takes more: nginx 32 KiB in all, others 8 to 64.
 const MAX_REQUEST_HEADERS: usize = 64 * 1024;
 /// Framing, routing and hop-by-hop fields: two owners of one of them is how requests are smuggled.
-const OWNED_HEADERS: [HeaderName; 9] = [
+const OWNED_HEADERS: [HeaderName; 10] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
+    header::EXPECT,
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -529,7 +533,13 @@ fn parse_url(text: &str) -> Result<Target> {
     if authority.as_str().contains('@') {
         return Err(Error::input("user information in a URL is refused; send an Authorization header"));
     }
-    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    // RFC 9112 3.2.1: an absent path is sent as a slash, also before a query.
+    let path = match parts.path_and_query {
+        Some(path) if path.as_str().starts_with('/') => path,
+        Some(query) => PathAndQuery::try_from(format!("/{}", query.as_str()))
+            .map_err(|error| Error::input(format!("the URL is malformed: {error}")))?,
+        None => PathAndQuery::from_static("/"),
+    };
     Ok(Target { scheme, authority, path })
 }
 
@@ -809,6 +819,8 @@ mod tests {
             Request::get("https://host/").header("Transfer-Encoding", "chunked"),
             Request::get("https://host/").header("Idempotency-Key", "a").header("idempotency-key", "b"),
             Request::get("https://host/").timeout(Duration::ZERO),
+            Request::get("https://host/").timeout(Duration::MAX),
+            Request::get("https://host/").header("Expect", "100-continue"),
         ];
         for request in bad {
             assert_eq!(request.check().expect_err("refused").reason(), Reason::ConfigInput, "{request:?}");
@@ -832,6 +844,8 @@ mod tests {
             head(Request::get("https://kms.example:8443").header("accept", "a/b")),
             "GET / HTTP/1.1\r\nhost: kms.example:8443\r\nuser-agent: agent\r\naccept: a/b\r\n\r\n"
         );
+        let query = head(Request::get("https://kms.example:8443?b=c"));
+        assert!(query.starts_with("GET /?b=c HTTP/1.1\r\n"), "{query}");
         let put = head(Request::put("https://kms.example:8443/").body("body"));
         assert!(put.ends_with("content-length: 4\r\n\r\n"), "{put}");
     }

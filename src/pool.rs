@@ -210,15 +210,11 @@ impl Pool {
         self.all().clone()
     }
 
-    /// Closes one idle connection of another origin, the one that has been idle longest at its own. Its place goes to
-    /// whoever waits first.
-    fn evict(&self, but: usize) -> bool {
+    /// Closes one idle connection, the one that has been idle longest. Its place goes to whoever waits first.
+    fn evict(&self) -> bool {
         let sites = self.sites();
-        let longest = sites
-            .iter()
-            .filter(|site| site.index != but)
-            .filter_map(|site| Some((site.idle_longest()?, site)))
-            .min_by_key(|(since, _)| *since);
+        let longest =
+            sites.iter().filter_map(|site| Some((site.idle_longest()?, site))).min_by_key(|(since, _)| *since);
         let evicted = longest.is_some_and(|(_, site)| site.close_one_idle());
         if evicted {
             self.shared.counters.evictions.one();
@@ -313,7 +309,7 @@ impl Maker {
         // Only now: a connection that became idle before the queue knew of this caller is found here, one that becomes
         // idle later is given to the queue.
         if let Some(pool) = self.pool.upgrade() {
-            pool.evict(self.index);
+            pool.evict();
         }
         granted.await.map_err(|_| Error::new(Reason::Internal, Phase::Queue, "the queue is gone"))
     }
@@ -357,19 +353,27 @@ impl Site {
             Some(Err(managed::PoolError::Backend(error))) => return Err(error),
             Some(Err(managed::PoolError::Closed)) => Error::new(Reason::Closed, Phase::Queue, "the client was closed"),
             Some(Err(error)) => Error::new(Reason::Internal, Phase::Queue, format!("the pool failed: {error}")),
-            None if deadline <= patience => {
-                Error::new(Reason::TimeoutTotal, Phase::Queue, self.crowd()).with_budget("timeout", timeout)
+            None => {
+                let (phase, detail) = self.crowd();
+                if deadline <= patience {
+                    Error::new(Reason::TimeoutTotal, phase, detail).with_budget("timeout", timeout)
+                } else {
+                    let budget = config.acquire_timeout;
+                    Error::new(Reason::TimeoutAcquire, phase, detail).with_budget("acquire_timeout", budget)
+                }
             }
-            None => Error::new(Reason::TimeoutAcquire, Phase::Queue, self.crowd())
-                .with_budget("acquire_timeout", config.acquire_timeout),
         };
         Err(error.with_host(self.label.clone()))
     }
 
-    fn crowd(&self) -> String {
+    /// What a lease that was given up had been waiting for.
+    fn crowd(&self) -> (Phase, String) {
         let callers = self.callers.load(Ordering::Relaxed);
         let cap = self.connections.status().max_size;
-        format!("no connection came free: {callers} callers for {cap} connections")
+        if callers <= cap {
+            return (Phase::Connect, "no connection was made in time".to_owned());
+        }
+        (Phase::Queue, format!("no connection came free: {callers} callers for {cap} connections"))
     }
 
     /// A connection was found dead that had been idle since then: the next ones are given up earlier.
@@ -442,7 +446,7 @@ impl Lease {
             return;
         }
         let connection = Object::take(connection);
-        if site.holds(connection.address.ip())
+        if site.shared.is_fit(&site.host, &connection, now)
             && let Err(unwanted) = site.shared.places.hand_over(site.index, connection)
         {
             drop(unwanted);

@@ -87,7 +87,9 @@ pub(crate) fn decide(
     if attempt >= terms.max_attempts {
         return Verdict::Return;
     }
-    let at = now + backoff(terms, attempt, random).max(asked_to_wait.unwrap_or_default());
+    let wait = backoff(terms, attempt, random).max(asked_to_wait.unwrap_or_default());
+    // A wait beyond what a clock can hold is beyond any deadline.
+    let Some(at) = now.checked_add(wait) else { return Verdict::Return };
     if at >= deadline || !(is_free || budget.take()) {
         return Verdict::Return;
     }
@@ -167,7 +169,7 @@ pub(crate) fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration>
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than fit are more seconds than any deadline.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX / 4)));
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
@@ -196,7 +198,7 @@ mod tests {
                 delivery,
                 reused
             }),
-            (100..600_u16, prop::option::of(0..100_u64))
+            (100..600_u16, prop::option::of(any::<u64>()))
                 .prop_map(|(status, after)| Ending::Answered { status, retry_after: after.map(Duration::from_secs) }),
         ]
     }
@@ -271,6 +273,8 @@ mod tests {
         };
         assert_eq!(wait(5), Verdict::Again(now + Duration::from_secs(5)));
         assert_eq!(wait(11), Verdict::Return);
+        assert_eq!(wait(u64::MAX), Verdict::Return);
+        assert_eq!(wait(9_999_999_999_999_999_999), Verdict::Return);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -90,7 +90,19 @@ impl Stream {
 
     fn transmit(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let result = match &mut self.socket {
-            Socket::Dialled { socket, .. } => Pin::new(socket).poll_write_vectored(cx, slices),
+            // Not through tokio's own write, which may raise SIGPIPE in a host process that does not ignore it.
+            Socket::Dialled { socket, .. } => loop {
+                match socket.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                    Poll::Pending => break Poll::Pending,
+                }
+                let fd = socket.as_raw_fd();
+                match socket.try_io(Interest::WRITABLE, || sys::send_vectored(fd, slices)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => break Poll::Ready(result),
+                }
+            },
             Socket::Driven { fd, .. } => {
                 let fd = fd.as_raw_fd();
                 drive::write(fd, || match slices {

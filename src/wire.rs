@@ -168,15 +168,15 @@ fn announced_idle(value: &[u8]) -> Option<Duration> {
     Some(announced - (announced / 2).min(KEEP_ALIVE_MARGIN))
 }
 
-/// The longest line with a chunk's size, extensions included, and the most that trailers may take.
+/// The longest line with a chunk's size, and the most that all extensions and trailers of a body may take.
 const MAX_CHUNK_LINE: usize = 16 * 1024;
 
 /// Takes chunked coding apart (RFC 9112 7.1).
 #[derive(Debug)]
 pub(crate) struct Chunks {
     next: Next,
-    /// Bytes of trailers so far.
-    trailers: usize,
+    /// Bytes of extensions and trailers so far.
+    extras: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ pub(crate) enum Decoded {
 
 impl Chunks {
     pub(crate) fn new() -> Chunks {
-        Chunks { next: Next::Size, trailers: 0 }
+        Chunks { next: Next::Size, extras: 0 }
     }
 
     /// Decodes what it can into `body`, at most up to `max_body` bytes in all.
@@ -209,11 +209,15 @@ impl Chunks {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
+            if self.extras > MAX_CHUNK_LINE {
+                return Err(MALFORMED);
+            }
             match self.next {
                 Next::Size => {
                     let Some(line) = line(rest)? else { return Ok(Decoded::More(used)) };
                     used += line.len() + 2;
-                    let size = chunk_size(line).ok_or(MALFORMED)?;
+                    let (size, extension) = chunk_size(line).ok_or(MALFORMED)?;
+                    self.extras += extension;
                     self.next = if size == 0 { Next::Trailer } else { Next::Data(size) };
                 }
                 Next::Data(0) => self.next = Next::LineEnd,
@@ -240,10 +244,7 @@ impl Chunks {
                 Next::Trailer => {
                     let Some(line) = line(rest)? else { return Ok(Decoded::More(used)) };
                     used += line.len() + 2;
-                    self.trailers += line.len() + 2;
-                    if self.trailers > MAX_CHUNK_LINE {
-                        return Err(MALFORMED);
-                    }
+                    self.extras += line.len() + 2;
                     if line.is_empty() {
                         self.next = Next::Nothing;
                     }
@@ -268,15 +269,17 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Fault> {
     }
 }
 
-/// Hexadecimal digits, then nothing or an extension. No sign, no blanks but before an extension, no more than 64 bits.
-fn chunk_size(line: &[u8]) -> Option<u64> {
+/// The size, and the length of the extension. Hexadecimal digits, then nothing or an extension; no sign, no blanks but
+/// before an extension, no more than 64 bits.
+fn chunk_size(line: &[u8]) -> Option<(u64, usize)> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
     let extension = rest.trim_ascii_start();
     if digits.is_empty() || !(rest.is_empty() || extension.starts_with(b";")) {
         return None;
     }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((size, rest.len()))
 }
 
 #[cfg(test)]
@@ -363,6 +366,8 @@ mod tests {
         ] {
             assert_eq!(decode(bad).unwrap_err().0, Reason::ProtocolChunk, "{bad:?}");
         }
+        let extended = format!("1;{}\r\na\r\n", "x".repeat(10_000)).repeat(2);
+        assert_eq!(decode(&extended).unwrap_err().0, Reason::ProtocolChunk);
         assert_eq!(decode("65\r\nhello").unwrap().0, Decoded::More(9));
         assert_eq!(decode(&format!("65\r\n{}", "a".repeat(101))).unwrap_err().0, Reason::LimitBody);
     }
