@@ -13,8 +13,9 @@ use std::time::Instant;
 use crate::drive;
 use crate::error::{Error, Result};
 use crate::exchange::Core;
-use crate::message::{Request, Response};
 use crate::pool::Site;
+use crate::request::Request;
+use crate::response::Response;
 
 /// The rows of one origin, and how many of them have been taken.
 struct Group {

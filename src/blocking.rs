@@ -19,13 +19,15 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::{Counters, Stats};
 use crate::exchange::Core;
-use crate::message::{Request, Response, canonical_host};
+use crate::origin::canonical_host;
 use crate::pin_set::{Pin, PinSet, read_bounded};
 use crate::pins::{Host, Pins, Source};
 use crate::policy::AddressPolicy;
 use crate::pool::Pool;
 use crate::process::process;
+use crate::request::Request;
 use crate::resolve::Lookup;
+use crate::response::Response;
 use crate::{sys, tls};
 
 /// A client: resolved, pinned, pooled, bounded. Cheap to clone; clones share everything.

@@ -12,7 +12,7 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::error::{Error, Phase, Reason, Result};
-use crate::message::{Origin, canonical_host};
+use crate::origin::{Origin, canonical_host};
 use crate::pin_set::PinSet;
 
 /// The prefix of options in `Properties`, Spark configuration (`spark.pinlink.*`) and the like.
@@ -709,7 +709,7 @@ impl NameMap {
 
 impl Origins {
     fn needs_tls(&self) -> bool {
-        self.0.iter().any(|origin| origin.scheme() == crate::message::Scheme::Https)
+        self.0.iter().any(|origin| origin.scheme() == crate::origin::Scheme::Https)
     }
 }
 

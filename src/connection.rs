@@ -20,7 +20,8 @@ use crate::drive::{self, Alarm};
 use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
-use crate::message::{Headers, OwnFields, Request};
+use crate::request::{OwnFields, Request};
+use crate::response::Headers;
 use crate::stream::{Io, Meter};
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 

@@ -15,9 +15,10 @@ use crate::connection::{Answer, Bounds};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
-use crate::message::{Request, Response, Trace};
 use crate::pin_set::PinSet;
 use crate::pool::{Pool, Site};
+use crate::request::Request;
+use crate::response::{Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
 
 /// What a call needs of its client.

@@ -17,14 +17,16 @@ mod error;
 mod event;
 mod exchange;
 mod limit;
-mod message;
+mod origin;
 mod pin_set;
 mod pins;
 mod policy;
 mod pool;
 mod process;
 mod race;
+mod request;
 mod resolve;
+mod response;
 mod retry;
 mod stream;
 mod sys;
@@ -35,8 +37,10 @@ pub use blocking::Client;
 pub use config::Builder;
 pub use error::{Delivery, Error, Kind, Phase, Reason, Result};
 pub use event::{Latency, Stats};
-pub use message::{Headers, Origin, Request, Response, Scheme, Trace};
+pub use origin::{Origin, Scheme};
 pub use pin_set::{DEFAULT_VALIDITY, Pin, PinSet};
+pub use request::Request;
+pub use response::{Headers, Response, Trace};
 
 /// The README's examples, compiled with the documentation tests.
 #[cfg(doctest)]

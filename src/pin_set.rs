@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Phase, Reason, Result};
-use crate::message::canonical_host;
+use crate::origin::canonical_host;
 
 /// The version of the file format that this library writes, and the only one it reads.
 const VERSION: u32 = 1;

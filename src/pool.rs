@@ -22,10 +22,11 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::{Grant, Places};
-use crate::message::{Origin, OwnFields, Scheme};
+use crate::origin::{Origin, Scheme};
 use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::process::process;
+use crate::request::OwnFields;
 use crate::retry::Budget;
 use crate::tls;
 

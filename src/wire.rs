@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use crate::config::KEEP_ALIVE_MARGIN;
 use crate::error::Reason;
-use crate::message::Packing;
+use crate::response::Packing;
 
 /// What is wrong with the bytes.
 #[derive(Debug, PartialEq, Eq)]

@@ -30,12 +30,14 @@ const ORDER: &[&str] = &[
     "pin_set",
     "policy",
     "event",
-    "message",
+    "request",
+    "response",
+    "origin",
     "error",
 ];
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
-const PURE: &[&str] = &["wire", "race", "retry", "limit", "policy", "message", "error", "config"];
+const PURE: &[&str] = &["wire", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config"];
 
 fn source(module: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));

@@ -1,0 +1,385 @@
+//! What goes out: [`Request`].
+//!
+//! It owns the parsing of URLs and every check of method, target and fields (RFC 3986, RFC 9110 sections
+//! 4.2 and 5.5), so that nothing malformed gets further, and the bytes of a head. No I/O, no clock.
+
+use std::fmt;
+use std::io::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
+
+use crate::error::{Error, Phase, Reason, Result};
+use crate::origin::{Scheme, check_visible};
+
+/// A request: method, URL, headers, body.
+///
+/// A mistake (a malformed URL, a header with a line break) is kept and comes back as the error of the
+/// call, before anything is sent.
+///
+/// ```
+/// let request = pinlink::Request::post("https://kms.example/keys").header("x-trace", "7").body("{}");
+/// assert_eq!(request.method(), "POST");
+/// ```
+#[derive(Clone)]
+pub struct Request {
+    method: Method,
+    target: Target,
+    /// The caller's fields as lines of a head.
+    fields: Vec<u8>,
+    has_user_agent: bool,
+    has_accept: bool,
+    is_keyed: bool,
+    body: Bytes,
+    timeout: Option<Duration>,
+    invalid: Option<Box<(Reason, String)>>,
+}
+
+/// The two parts of a URL: whom to ask, and for what.
+#[derive(Clone)]
+struct Target {
+    scheme: Scheme,
+    /// As the caller wrote it: the key of a client's fast look-up. Canonical only in [`Origin`].
+    authority: http::uri::Authority,
+    path: PathAndQuery,
+}
+
+impl Request {
+    /// A request with any method (a token of RFC 9110 9.1, such as `PATCH`).
+    pub fn new(method: &str, url: &str) -> Request {
+        let mut invalid = None;
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
+            invalid = Some("the method is not a token".to_owned());
+            Method::GET
+        });
+        if method == Method::CONNECT {
+            invalid = Some("CONNECT is not a request of this client".to_owned());
+        }
+        let target = parse_url(url).unwrap_or_else(|error| {
+            invalid.get_or_insert(error.detail().to_owned());
+            Target {
+                scheme: Scheme::Https,
+                authority: http::uri::Authority::from_static("invalid"),
+                path: PathAndQuery::from_static("/"),
+            }
+        });
+        let invalid = invalid.map(|detail| Box::new((Reason::ConfigInput, detail)));
+        Request {
+            method,
+            target,
+            fields: Vec::new(),
+            has_user_agent: false,
+            has_accept: false,
+            is_keyed: false,
+            body: Bytes::new(),
+            timeout: None,
+            invalid,
+        }
+    }
+
+    /// A `GET` request.
+    pub fn get(url: &str) -> Request {
+        Request::new("GET", url)
+    }
+
+    /// A `POST` request.
+    pub fn post(url: &str) -> Request {
+        Request::new("POST", url)
+    }
+
+    /// A `PUT` request.
+    pub fn put(url: &str) -> Request {
+        Request::new("PUT", url)
+    }
+
+    /// A `DELETE` request.
+    pub fn delete(url: &str) -> Request {
+        Request::new("DELETE", url)
+    }
+
+    /// A `HEAD` request.
+    pub fn head(url: &str) -> Request {
+        Request::new("HEAD", url)
+    }
+
+    /// Adds a header. `Host`, `Content-Length`, `Transfer-Encoding`, `Connection` and the like belong to
+    /// the client and are refused (RFC 9112 section 3.2, RFC 9110 section 7.6.1), as are CR, LF, NUL and
+    /// other control characters, and a second `Idempotency-Key`.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Request {
+        if let Err(detail) = self.add_header(name, value.as_ref()) {
+            self.reject(detail);
+        }
+        self
+    }
+
+    fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header name is not a token".to_owned())?;
+        if OWNED_HEADERS.contains(&name) {
+            return Err(format!("header {name} belongs to the client"));
+        }
+        let value = HeaderValue::from_bytes(value)
+            .map_err(|_| format!("header {name}: the value holds a control character"))?;
+        if name == IDEMPOTENCY_KEY {
+            if self.is_keyed {
+                return Err(format!("header {name} is given twice"));
+            }
+            let key = value.as_bytes().trim_ascii();
+            if key.is_empty() || key.len() > MAX_KEY || !key.iter().all(|b| (b' '..=b'~').contains(b)) {
+                return Err(format!("header {name}: a key has 1 to {MAX_KEY} visible ASCII characters"));
+            }
+            self.is_keyed = true;
+        }
+        self.has_user_agent |= name == header::USER_AGENT;
+        self.has_accept |= name == header::ACCEPT;
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            self.fields.extend_from_slice(part);
+        }
+        if self.fields.len() > MAX_REQUEST_HEADERS {
+            return Err(format!("the headers are over {MAX_REQUEST_HEADERS} bytes"));
+        }
+        Ok(())
+    }
+
+    /// Sets the body, buffered.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets this call's total deadline instead of the client's `timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Request {
+        match timeout {
+            Duration::ZERO => self.reject("a timeout of 0 would never let a call succeed".to_owned()),
+            _ if timeout > MAX_TIMEOUT => self.reject(format!("a timeout is at most {MAX_TIMEOUT:?}")),
+            _ => self.timeout = Some(timeout),
+        }
+        self
+    }
+
+    fn reject(&mut self, detail: String) {
+        self.invalid.get_or_insert_with(|| Box::new((Reason::ConfigInput, detail)));
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// Whether it can be sent at all.
+    ///
+    /// # Errors
+    /// The first mistake made while building, which every call would return: [`Reason::ConfigInput`].
+    pub fn check(&self) -> Result<()> {
+        match &self.invalid {
+            None => Ok(()),
+            Some(fault) => Err(Error::new(fault.0, Phase::Configure, fault.1.clone())),
+        }
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.target.scheme
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        self.target.authority.as_str()
+    }
+
+    pub(crate) fn deadline_after(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Whether sending it twice does what sending it once does (RFC 9110 9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        matches!(
+            self.method,
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+        )
+    }
+
+    /// Whether the caller gave a key under which the server recognises a repetition.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.is_keyed
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    pub(crate) fn content(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Writes the head: origin-form target (RFC 9112 3.2.1), the client's fields, the caller's fields, the length.
+    pub(crate) fn write_head(&self, own: &OwnFields, wire: &mut Vec<u8>) {
+        for part in [self.method.as_str(), " ", self.target.path.as_str(), " HTTP/1.1\r\n", &own.host] {
+            wire.extend_from_slice(part.as_bytes());
+        }
+        if !self.has_user_agent {
+            wire.extend_from_slice(&own.user_agent);
+        }
+        if !self.has_accept {
+            wire.extend_from_slice(b"accept: */*\r\n");
+        }
+        wire.extend_from_slice(&self.fields);
+        // RFC 9110 8.6: a method whose content has a meaning says so when it is empty.
+        if !self.body.is_empty() || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            // A vector takes every write.
+            let _ = write!(wire, "content-length: {}\r\n", self.body.len());
+        }
+        wire.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What the client says of itself in every request to an origin, as lines of a head.
+pub(crate) struct OwnFields {
+    host: String,
+    user_agent: Vec<u8>,
+}
+
+impl OwnFields {
+    pub(crate) fn new(host: &str, user_agent: &HeaderValue) -> OwnFields {
+        let user_agent = [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat();
+        OwnFields { host: format!("host: {host}\r\n"), user_agent }
+    }
+}
+
+/// The draft's header (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// As the option `timeout` has it.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest key that any target takes.
+const MAX_KEY: usize = 255;
+/// No server takes more: nginx 32 KiB in all, others 8 to 64.
+const MAX_REQUEST_HEADERS: usize = 64 * 1024;
+/// Framing, routing and hop-by-hop fields: two owners of one of them is how requests are smuggled.
+const OWNED_HEADERS: [HeaderName; 10] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::EXPECT,
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+];
+
+impl fmt::Debug for Request {
+    /// Method, scheme and host only: paths, headers and bodies may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("scheme", &self.target.scheme.as_str())
+            .field("authority", &self.target.authority)
+            .field("header_bytes", &self.fields.len())
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse_url(text: &str) -> Result<Target> {
+    check_visible("URL", text)?;
+    let uri = match text.parse::<Uri>() {
+        Ok(uri) if text.is_ascii() => uri,
+        // The URL standard mends what is malformed: http:/host and http:///host become http://host. Only what it is
+        // here for may get to it.
+        Err(error) if text.is_ascii() => return Err(Error::input(format!("the URL is malformed: {error}"))),
+        _ if !text.split_once("://").is_some_and(|(_, rest)| rest.starts_with(|c| !matches!(c, '/' | '?' | '#'))) => {
+            return Err(Error::input("a URL begins with http:// or https:// and a host"));
+        }
+        // Not what goes on the wire yet: let the URL standard percent-encode the path and IDNA the host.
+        _ => {
+            let url = url::Url::parse(text).map_err(|error| Error::input(format!("the URL is malformed: {error}")))?;
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err(Error::input("user information in a URL is refused; send an Authorization header"));
+            }
+            url.as_str().parse::<Uri>().map_err(|error| Error::input(format!("the URL is malformed: {error}")))?
+        }
+    };
+    let scheme = match uri.scheme_str().map(Scheme::parse) {
+        Some(Some(scheme @ (Scheme::Http | Scheme::Https))) => scheme,
+        _ => return Err(Error::input("a URL begins with http:// or https://")),
+    };
+    let parts = uri.into_parts();
+    let authority = parts.authority.ok_or_else(|| Error::input("the URL has no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(Error::input("user information in a URL is refused; send an Authorization header"));
+    }
+    // RFC 9112 3.2.1: an absent path is sent as a slash, also before a query.
+    let path = match parts.path_and_query {
+        Some(path) if path.as_str().starts_with('/') => path,
+        Some(query) => PathAndQuery::try_from(format!("/{}", query.as_str()))
+            .map_err(|error| Error::input(format!("the URL is malformed: {error}")))?,
+        None => PathAndQuery::from_static("/"),
+    };
+    Ok(Target { scheme, authority, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Origin;
+
+    #[test]
+    fn injection_is_refused_before_anything_is_sent() {
+        let bad = [
+            Request::get("https://host/a b"),
+            Request::get("https://host/a\r\nX: 1"),
+            Request::get("https://user@host/"),
+            Request::get("//host/"),
+            Request::get("file:///etc/passwd"),
+            Request::new("GE T", "https://host/"),
+            Request::new("CONNECT", "https://host/"),
+            Request::get("https://host/").header("x", "a\r\nb: c"),
+            Request::get("https://host/").header("x", "a\0b"),
+            Request::get("https://host/").header("x y", "a"),
+            Request::get("https://host/").header("Host", "other"),
+            Request::get("https://host/").header("Transfer-Encoding", "chunked"),
+            Request::get("https://host/").header("Idempotency-Key", "a").header("idempotency-key", "b"),
+            Request::get("https://host/").timeout(Duration::ZERO),
+            Request::get("https://host/").timeout(Duration::MAX),
+            Request::get("https://host/").header("Expect", "100-continue"),
+        ];
+        for request in bad {
+            assert_eq!(request.check().expect_err("refused").reason(), Reason::ConfigInput, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_origin_form_one_host_and_a_length() {
+        let origin = Origin::parse("https://kms.example:8443").unwrap();
+        let own = OwnFields::new(&origin.host_header(), &HeaderValue::from_static("agent"));
+        let head = |request: Request| {
+            let mut wire = Vec::new();
+            request.write_head(&own, &mut wire);
+            String::from_utf8(wire).unwrap()
+        };
+        assert_eq!(
+            head(Request::post("https://kms.example:8443/a?b=c#d").header("User-Agent", "mine")),
+            "POST /a?b=c HTTP/1.1\r\nhost: kms.example:8443\r\naccept: */*\r\nuser-agent: mine\r\ncontent-length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            head(Request::get("https://kms.example:8443").header("accept", "a/b")),
+            "GET / HTTP/1.1\r\nhost: kms.example:8443\r\nuser-agent: agent\r\naccept: a/b\r\n\r\n"
+        );
+        let query = head(Request::get("https://kms.example:8443?b=c"));
+        assert!(query.starts_with("GET /?b=c HTTP/1.1\r\n"), "{query}");
+        let put = head(Request::put("https://kms.example:8443/").body("body"));
+        assert!(put.ends_with("content-length: 4\r\n\r\n"), "{put}");
+    }
+
+    #[test]
+    fn debug_output_tells_no_secret() {
+        let request =
+            Request::post("https://host/path?token=hunter2").header("authorization", "hunter2").body("hunter2");
+        assert!(!format!("{request:?}").contains("hunter2"));
+    }
+}
