@@ -31,6 +31,7 @@ mod retry;
 mod stream;
 mod sys;
 mod tls;
+mod value;
 mod wire;
 
 pub use blocking::Client;

@@ -16,7 +16,7 @@ pub enum Scheme {
     Http,
     /// HTTP over TLS; port 443 where none is given.
     Https,
-    /// Any TCP protocol; the port must be given. Declares a host and port; [`Request`]s can't use it.
+    /// Any TCP protocol; the port must be given. Declares a host and port; [`Request`](crate::Request)s can't use it.
     Tcp,
 }
 
@@ -64,7 +64,7 @@ impl Origin {
     /// HTTPS. A path other than `/` is refused.
     ///
     /// # Errors
-    /// [`Reason::ConfigInput`] that names the part which is wrong.
+    /// [`Reason::ConfigInput`](crate::Reason::ConfigInput) that names the part which is wrong.
     pub fn parse(text: &str) -> Result<Origin> {
         check_visible("origin", text)?;
         let (scheme, rest) = match text.split_once("://") {

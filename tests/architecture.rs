@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "pins",
     "tls",
     "config",
+    "value",
     "pin_set",
     "policy",
     "event",
@@ -37,7 +38,8 @@ const ORDER: &[&str] = &[
 ];
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
-const PURE: &[&str] = &["wire", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config"];
+const PURE: &[&str] =
+    &["wire", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config", "value"];
 
 fn source(module: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
