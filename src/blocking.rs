@@ -57,7 +57,6 @@ struct Life {
     generation: u64,
     core: Core,
     tls: Arc<ClientConfig>,
-    imported: PinSet,
 }
 
 impl Builder {
@@ -155,8 +154,7 @@ type Unknown = Vec<Box<str>>;
 fn pin(config: &Config, imported: &PinSet) -> Result<(Pinned, Unknown)> {
     let policy = AddressPolicy::new(config.allow_addresses.0.clone());
     let check = |host: &str, pin: &Pin| {
-        let refused = pin.addresses.iter().find_map(|&address| Some((address, policy.refused(address)?)));
-        refused.map_or(Ok(()), |(address, range)| {
+        policy.first_refused(&pin.addresses).map_or(Ok(()), |(address, range)| {
             let detail = format!("it is pinned to {address}, which is in a refused range ({range})");
             Err(Error::new(Reason::PolicyAddress, Phase::Configure, detail).with_host(host))
         })
@@ -209,8 +207,7 @@ impl Life {
         let generation = sys::generation();
         let process = process()?;
         let dialer = Dialer::new(Arc::clone(&config), Arc::clone(&tls), Arc::clone(&lookup), Arc::clone(&counters));
-        let pool =
-            Pool::new(Arc::clone(&config), Arc::new(dialer), Arc::new(pins), imported.clone(), Arc::clone(&counters));
+        let pool = Pool::new(Arc::clone(&config), Arc::new(dialer), Arc::new(pins), imported, Arc::clone(&counters));
         pool.add_declared()?;
         let weak = Arc::downgrade(&pool);
         let every = (config.max_idle / 4).clamp(REAP_EVERY.0, REAP_EVERY.1);
@@ -226,7 +223,7 @@ impl Life {
                 }
             })
             .detach();
-        Ok(Life { generation, core: Core { config, pool, counters }, tls, imported })
+        Ok(Life { generation, core: Core { config, pool, counters }, tls })
     }
 
     /// What this client is in a child process: the same options and pins, nothing else.
@@ -240,7 +237,7 @@ impl Life {
             Arc::new(tls),
             lookup,
             self.core.pool.pins.copy(),
-            self.imported.clone(),
+            self.core.pool.imported.clone(),
             counters,
         )
     }
@@ -356,11 +353,9 @@ impl Client {
             return Err(Error::input("a pin needs an address"));
         }
         let policy = AddressPolicy::new(life.core.config.allow_addresses.0.clone());
-        for &address in addresses {
-            if let Some(range) = policy.refused(address) {
-                let detail = format!("{address} is in a refused range ({range})");
-                return Err(Error::new(Reason::PolicyAddress, Phase::Configure, detail).with_host(host));
-            }
+        if let Some((address, range)) = policy.first_refused(addresses) {
+            let detail = format!("{address} is in a refused range ({range})");
+            return Err(Error::new(Reason::PolicyAddress, Phase::Configure, detail).with_host(host));
         }
         pinned.replace(Pin::by_hand(addresses.to_vec(), PinSet::now()), Source::ByHand);
         life.core.pool.reap(Instant::now());

@@ -276,13 +276,7 @@ impl Connection {
 
     /// Reads more into the buffer; false at the end of the stream.
     async fn fill(&mut self, watch: &mut Watch) -> Result<bool> {
-        watch.take_breath(&self.meter).await?;
-        poll_fn(|cx| match self.io.poll_fill(cx, &mut self.buffer, READ) {
-            Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
-            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
-        })
-        .await
+        read_behind(&mut self.io, &self.meter, &mut self.buffer, READ, watch).await
     }
 
     async fn read_head(&mut self, to_head: bool, bounds: &Bounds, watch: &mut Watch) -> Result<Box<Head>> {
@@ -355,7 +349,7 @@ impl Connection {
                 while body.len() < length {
                     // One more than there should be: what follows the answer is nobody's and must not lie in wait.
                     let most = length - body.len() + 1;
-                    if !self.fill_body(&mut body, most.min(BODY_READ), watch).await? {
+                    if !read_behind(&mut self.io, &self.meter, &mut body, most.min(BODY_READ), watch).await? {
                         return Err(incomplete());
                     }
                 }
@@ -368,7 +362,7 @@ impl Connection {
                         return Err(over());
                     }
                     let room = (bounds.max_body - body.len()).saturating_add(1).min(READ.max(body.len()));
-                    if !self.fill_body(&mut body, room.min(BODY_READ), watch).await? {
+                    if !read_behind(&mut self.io, &self.meter, &mut body, room.min(BODY_READ), watch).await? {
                         break;
                     }
                 }
@@ -392,17 +386,17 @@ impl Connection {
         }
         Ok(body)
     }
+}
 
-    /// Reads straight behind the body; false at the end of the stream.
-    async fn fill_body(&mut self, body: &mut Vec<u8>, most: usize, watch: &mut Watch) -> Result<bool> {
-        watch.take_breath(&self.meter).await?;
-        poll_fn(|cx| match self.io.poll_fill(cx, body, most) {
-            Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(&self.meter, error))),
-            Poll::Pending => watch.poll(cx, &self.meter).map(Err),
-        })
-        .await
-    }
+/// Reads up to `most` bytes behind what `into` holds; false at the end of the stream.
+async fn read_behind(io: &mut Io, meter: &Meter, into: &mut Vec<u8>, most: usize, watch: &mut Watch) -> Result<bool> {
+    watch.take_breath(meter).await?;
+    poll_fn(|cx| match io.poll_fill(cx, into, most) {
+        Poll::Ready(Ok(read)) => Poll::Ready(Ok(read > 0)),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(meter, error))),
+        Poll::Pending => watch.poll(cx, meter).map(Err),
+    })
+    .await
 }
 
 fn answered(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {

@@ -19,6 +19,11 @@ impl AddressPolicy {
         AddressPolicy { allowed }
     }
 
+    /// The first of these addresses that may not be dialled, and the name of its range.
+    pub(crate) fn first_refused(&self, addresses: &[IpAddr]) -> Option<(IpAddr, &'static str)> {
+        addresses.iter().find_map(|&address| Some((address, self.refused(address)?)))
+    }
+
     /// The name of the refused range that `address` lies in, or none where it may be dialled.
     pub(crate) fn refused(&self, address: IpAddr) -> Option<&'static str> {
         let address = address.to_canonical();

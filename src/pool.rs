@@ -63,7 +63,8 @@ pub(crate) struct Pool {
     all: Mutex<Vec<Arc<Site>>>,
     adding: Mutex<()>,
     pub(crate) pins: Arc<Pins>,
-    imported: PinSet,
+    /// For hosts that are found by a suffix rule when they are first asked for.
+    pub(crate) imported: PinSet,
     shared: Arc<Shared>,
 }
 
@@ -447,10 +448,9 @@ impl Lease {
             return;
         }
         let connection = Object::take(connection);
-        if site.shared.is_fit(&site.host, &connection, now)
-            && let Err(unwanted) = site.shared.places.hand_over(site.index, connection)
-        {
-            drop(unwanted);
+        if site.shared.is_fit(&site.host, &connection, now) {
+            // What nobody of this origin waits for comes back, and is closed by being dropped.
+            drop(site.shared.places.hand_over(site.index, connection));
         }
     }
 }

@@ -220,7 +220,7 @@ impl Lookup {
     }
 
     fn allowed(&self, host: &str, mut pin: Pin) -> Result<Pin> {
-        let refused = pin.addresses.iter().find_map(|&address| Some((address, self.policy.refused(address)?)));
+        let refused = self.policy.first_refused(&pin.addresses);
         pin.addresses.retain(|&address| self.policy.refused(address).is_none());
         match refused {
             Some((address, range)) if pin.addresses.is_empty() => Err(Error::new(
