@@ -24,7 +24,6 @@ use crate::event::Counters;
 use crate::limit::Place;
 use crate::pins::{Host, Source};
 use crate::policy::AddressPolicy;
-use crate::process::process;
 use crate::race::{Race, Step};
 use crate::resolve::Lookup;
 use crate::retry::full_jitter;
@@ -114,15 +113,15 @@ impl Dialer {
             dials.shutdown().await;
             let connect = begun.elapsed();
             let meter = Arc::new(Meter::default());
-            let stream = Stream::new(socket, Arc::clone(&meter));
+            let stream = Stream::new(socket, Arc::clone(&meter))
+                .map_err(|error| socket_error(&error, 1).with_address(address))?;
             let shaken =
                 self.shake_hands(route, stream).instrument(tracing::debug_span!("handshake", host = %route.label));
-            match shaken.await.map(|mut io| io.detach().map(|()| io)) {
-                Ok(Ok(io)) => {
+            match shaken.await {
+                Ok(io) => {
                     route.host.favour(address.ip());
                     return Ok((io, meter, address, connect, begun.elapsed() - connect));
                 }
-                Ok(Err(error)) => return Err(socket_error(&error, 1).with_address(address)),
                 Err(error) if tls::may_try_elsewhere(error.reason()) => {
                     self.sideline(route, address.ip());
                     last = Some(error.with_address(address));
@@ -244,9 +243,8 @@ impl Dialer {
         self.counters.refreshes.one();
         // A target that dies dies for every worker at once.
         tokio::time::sleep(full_jitter(REFRESH_JITTER, fastrand::f64())).await;
-        let Ok(process) = process() else { return false };
         let deadline = Instant::now() + self.config.connect_timeout;
-        let looked_up = self.lookup.one(&process.flights, &host.name, Some(failing_since), deadline).await;
+        let looked_up = self.lookup.one(&host.name, Some(failing_since), deadline).await;
         // Only now: where the caller gives up meanwhile, the next one asks again.
         *last = Some(Instant::now());
         match looked_up {

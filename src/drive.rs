@@ -20,6 +20,7 @@ use tokio::task::coop::Unconstrained;
 
 use crate::config::SLICE;
 use crate::error::{Error, Phase, Reason, Result};
+use crate::process;
 use crate::sys::{self, Event, PollFd};
 
 thread_local! {
@@ -77,6 +78,11 @@ pub(crate) fn look_again() {
     TURN.with(|turn| turn.readable.set(true));
 }
 
+/// Whether somebody has just asked to [`look_again`], on a thread that no caller drives.
+pub(crate) fn looks_again() -> bool {
+    TURN.with(|turn| turn.readable.replace(false))
+}
+
 /// A read on behalf of the caller that drives. `receive` is told whether it may wait; `size` is how much it could take.
 pub(crate) fn read(
     socket: RawFd,
@@ -116,7 +122,8 @@ pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> std::io::Result<usize>
     }
 }
 
-fn is_not_yet(error: &std::io::Error) -> bool {
+/// Whether a socket that does not wait has nothing, or no room, for now.
+pub(crate) fn is_not_yet(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
 }
 
@@ -134,7 +141,16 @@ impl Alarm {
             TURN.with(|turn| turn.wake_at.set(Some(turn.wake_at.get().map_or(at, |earlier| earlier.min(at)))));
             return Poll::Pending;
         }
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        let sleep = match &mut self.0 {
+            Some(sleep) => sleep,
+            unset => {
+                // Whatever executor polls this: the time is kept by our own runtime. Where it can't be started nothing can
+                // be dialled either, and the wait is over.
+                let Ok(runtime) = process::runtime() else { return Poll::Ready(()) };
+                let _inside = runtime.enter();
+                unset.insert(Box::pin(tokio::time::sleep_until(at.into())))
+            }
+        };
         if sleep.deadline() != at.into() {
             sleep.as_mut().reset(at.into());
         }

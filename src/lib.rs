@@ -7,6 +7,7 @@
 //!
 //! Begin at [`Client::builder`]; the options are in [`config`].
 
+mod asynchronous;
 mod batch;
 mod blocking;
 pub mod config;
@@ -16,6 +17,7 @@ mod drive;
 mod error;
 mod event;
 mod exchange;
+mod life;
 mod limit;
 mod origin;
 mod pin_set;
@@ -34,6 +36,7 @@ mod tls;
 mod value;
 mod wire;
 
+pub use asynchronous::AsyncClient;
 pub use blocking::Client;
 pub use config::Builder;
 pub use error::{Delivery, Error, Kind, Phase, Reason, Result};

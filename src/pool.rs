@@ -25,7 +25,7 @@ use crate::limit::{Grant, Places};
 use crate::origin::{Origin, Scheme};
 use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
-use crate::process::process;
+use crate::process;
 use crate::request::OwnFields;
 use crate::retry::Budget;
 use crate::tls;
@@ -286,7 +286,7 @@ impl managed::Manager for Maker {
             Grant::Place(place) => place,
         };
         let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
-        let dialled = process()?.spawn(async move { dialer.dial(&route, place).await }).await;
+        let dialled = process::spawn(async move { dialer.dial(&route, place).await })?.await;
         dialled.unwrap_or_else(|| Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")))
     }
 

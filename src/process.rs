@@ -1,7 +1,7 @@
-//! What a process has once: the runtime that dials and resolves, and the look-ups under way.
+//! What a process has once: [`PerProcess`] values, and the runtime among them.
 //!
 //! It owns their start and, after a `fork()`, their replacement: a child has none of its parent's threads,
-//! so it abandons the parent's runtime (never dropping it) and starts its own. Nothing here waits.
+//! so it abandons what the parent had (never dropping it) and starts its own. Nothing here waits.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,61 +13,69 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Phase, Reason, Result};
-use crate::resolve::Flights;
 use crate::sys;
 
-/// The per-process part of the library; lives until the process ends.
-pub(crate) struct Process {
+/// A value that every process makes once and keeps until it ends.
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Made<T>>);
+
+struct Made<T> {
     generation: u64,
-    runtime: Runtime,
-    pub(crate) flights: Flights,
+    value: T,
 }
 
-static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
-
-/// This process's part, started at the first call.
-pub(crate) fn process() -> Result<&'static Process> {
-    let seen = CURRENT.load(Ordering::Acquire);
-    // SAFETY: a pointer stored in CURRENT comes from `Box::leak` below and is never freed.
-    if let Some(process) = unsafe { seen.as_ref() }
-        && process.generation == sys::generation()
-    {
-        return Ok(process);
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> PerProcess<T> {
+        PerProcess(AtomicPtr::new(ptr::null_mut()))
     }
-    let process = Box::leak(Box::new(Process::start()?));
-    match CURRENT.compare_exchange(seen, process, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Ok(process),
-        // Another thread was first. Ours has done nothing yet; it idles for the rest of the process's life.
-        // SAFETY: as above.
-        Err(winner) => Ok(unsafe { &*winner }),
+
+    /// This process's value, made at the first call.
+    pub(crate) fn find_or(&self, make: impl FnOnce() -> Result<T>) -> Result<&'static T> {
+        let seen = self.0.load(Ordering::Acquire);
+        // SAFETY: a pointer stored here comes from `Box::leak` below and is never freed.
+        if let Some(made) = unsafe { seen.as_ref() }
+            && made.generation == sys::generation()
+        {
+            return Ok(&made.value);
+        }
+        let made = Box::leak(Box::new(Made { generation: sys::generation(), value: make()? }));
+        match self.0.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(&made.value),
+            // Another thread was first. Ours has done nothing yet; it idles for the rest of the process's life.
+            // SAFETY: as above.
+            Err(winner) => Ok(unsafe { &(*winner).value }),
+        }
     }
 }
 
-impl Process {
-    fn start() -> Result<Process> {
-        sys::watch_forks();
-        // One thread: it dials, resolves and closes what is idle. Requests run on their callers' threads.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("pinlink")
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                Error::new(Reason::ConnectResource, Phase::Configure, format!("no thread can be started: {error}"))
-                    .with_source(error)
-            })?;
-        Ok(Process { generation: sys::generation(), runtime, flights: Flights::default() })
-    }
-
-    /// Runs a task on the runtime's thread; dropping what is returned ends the task.
-    pub(crate) fn spawn<F>(&self, task: F) -> Task<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        Task(Some(self.runtime.spawn(task)))
-    }
+/// The runtime that dials, resolves, carries HTTP/2 and keeps the time of async callers.
+pub(crate) fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: PerProcess<Runtime> = PerProcess::new();
+    RUNTIME.find_or(start)
 }
+
+fn start() -> Result<Runtime> {
+    sys::watch_forks();
+    // One thread: requests run on their callers' threads.
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(4)
+        .thread_name("pinlink")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(Reason::ConnectResource, Phase::Configure, format!("no thread can be started: {error}"))
+                .with_source(error)
+        })
+}
+
+/// Runs a task on the runtime's thread; dropping what is returned ends the task.
+pub(crate) fn spawn<F>(task: F) -> Result<Task<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    Ok(Task(Some(runtime()?.spawn(task))))
+}
+
 
 /// A task of the runtime, bound to its owner.
 pub(crate) struct Task<T>(Option<JoinHandle<T>>);

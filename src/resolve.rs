@@ -30,6 +30,7 @@ use crate::event::Counters;
 use crate::pin_set::{Pin, PinSet};
 use crate::pins::MAX_ADDRESSES;
 use crate::policy::AddressPolicy;
+use crate::process::PerProcess;
 use crate::retry::full_jitter;
 
 /// The longest chain of aliases that is followed, within one answer as over several (hickory's own limit for these).
@@ -46,7 +47,7 @@ struct Query {
 
 /// The look-ups of a process that are under way or have just ended.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<Query, Arc<Flight>>>);
+struct Flights(Mutex<HashMap<Query, Arc<Flight>>>);
 
 /// One look-up.
 #[derive(Default)]
@@ -62,6 +63,11 @@ struct Landed {
     found: Result<Pin>,
     at: Instant,
     until: Instant,
+}
+
+fn flights() -> Result<&'static Flights> {
+    static FLIGHTS: PerProcess<Flights> = PerProcess::new();
+    FLIGHTS.find_or(|| Ok(Flights::default()))
 }
 
 impl Flights {
@@ -125,7 +131,7 @@ impl Lookup {
     }
 
     /// Resolves all names, a few at once. Fails with one error that lists every name without an address.
-    pub(crate) async fn all(self: Arc<Self>, flights: &'static Flights, hosts: Vec<Box<str>>) -> Result<PinSet> {
+    pub(crate) async fn all(self: Arc<Self>, hosts: Vec<Box<str>>) -> Result<PinSet> {
         let deadline = Instant::now() + self.timeout;
         if !hosts.is_empty() {
             tokio::time::sleep(full_jitter(self.jitter, fastrand::f64())).await;
@@ -137,7 +143,7 @@ impl Lookup {
             if let Some(host) = hosts.next() {
                 let lookup = Arc::clone(&self);
                 lookups.spawn(async move {
-                    let found = lookup.one(flights, &host, None, deadline).await;
+                    let found = lookup.one(&host, None, deadline).await;
                     (host, found)
                 });
             }
@@ -173,13 +179,7 @@ impl Lookup {
 
     /// Resolves one name, or reads what this process has found out a moment ago.
     /// What was found before `since` is of no use: those addresses have failed since.
-    pub(crate) async fn one(
-        &self,
-        flights: &'static Flights,
-        host: &str,
-        since: Option<Instant>,
-        deadline: Instant,
-    ) -> Result<Pin> {
+    pub(crate) async fn one(&self, host: &str, since: Option<Instant>, deadline: Instant) -> Result<Pin> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.allowed(host, Pin::by_hand(vec![address], PinSet::now()));
         }
@@ -188,7 +188,7 @@ impl Lookup {
             return self.allowed(host, Pin::by_hand(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], PinSet::now()));
         }
         let query = Query { host: host.into(), family: self.family as u8, servers: Arc::clone(&self.servers) };
-        let flight = flights.of(&query);
+        let flight = flights()?.of(&query);
         let late = || {
             let trouble = flight.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
             let silent = || Error::new(Reason::DnsTimeout, Phase::Resolve, "no name server answered in time");

@@ -1,24 +1,26 @@
 //! The socket under a connection, which belongs to no thread.
 //!
-//! It owns the two ways of driving it: while it is dialled it is registered with the runtime; afterwards
-//! it is a plain blocking socket whose reads and writes go through [`drive`], on whatever thread calls. It
-//! counts the bytes of both directions, which is what `Delivery` rests on. It knows nothing of HTTP.
+//! It owns the two ways of driving it. A blocking caller reads and writes through [`drive`] on its own thread;
+//! for everybody else the socket is registered with the reactor of the process's runtime, whatever executor
+//! polls. It changes over by itself, when the other kind of caller first waits for it. It counts the bytes of
+//! both directions, which is what `Delivery` rests on. It knows nothing of HTTP.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::SLICE;
-use crate::drive;
 use crate::sys::{self, Registered};
+use crate::{drive, process};
 
 /// What a connection has carried so far. Shared by its stream and its exchanges.
 #[derive(Default)]
@@ -34,88 +36,108 @@ impl Meter {
     }
 }
 
-/// A TCP connection.
+/// A TCP connection. The fields are dropped in this order: off the reactor, off the list of sockets (see
+/// [`Registered`]), closed.
 pub(crate) struct Stream {
-    socket: Socket,
+    attached: Option<AsyncFd<RawFd>>,
+    _registered: Registered,
+    fd: OwnedFd,
     meter: Arc<Meter>,
 }
 
-enum Socket {
-    /// Registered with the runtime's reactor. In both states the fields are dropped in this order (see [`Registered`]).
-    Dialled { registered: Registered, socket: TcpStream },
-    /// On nobody's reactor, in blocking mode.
-    Driven { _registered: Registered, fd: OwnedFd },
-    /// Between the two, for the length of one function.
-    Moving,
-}
-
 impl Stream {
-    pub(crate) fn new(socket: TcpStream, meter: Arc<Meter>) -> Stream {
+    /// Takes a socket from the reactor that it was dialled on.
+    pub(crate) fn new(socket: TcpStream, meter: Arc<Meter>) -> io::Result<Stream> {
         let registered = Registered::new(socket.as_raw_fd());
-        Stream { socket: Socket::Dialled { registered, socket }, meter }
+        let socket = socket.into_std()?;
+        socket.set_nonblocking(false)?;
+        sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
+        Ok(Stream { attached: None, _registered: registered, fd: socket.into(), meter })
     }
 
-    /// Takes the socket off the reactor: from here on whoever polls it drives it.
-    pub(crate) fn detach(&mut self) -> io::Result<()> {
-        if let Socket::Dialled { registered, socket } = std::mem::replace(&mut self.socket, Socket::Moving) {
-            let socket = socket.into_std()?;
-            socket.set_nonblocking(false)?;
-            sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
-            self.socket = Socket::Driven { _registered: registered, fd: socket.into() };
+    /// The registration with the reactor, made where there is none yet.
+    fn attach(&mut self) -> io::Result<&AsyncFd<RawFd>> {
+        if self.attached.is_none() {
+            let runtime = process::runtime().map_err(io::Error::other)?;
+            let _inside = runtime.enter();
+            // SAFETY: the descriptor is open for as long as `fd` lives, which is dropped after the registration.
+            self.attached = Some(unsafe { AsyncFd::register(self.fd.as_raw_fd()) }?);
         }
-        Ok(())
+        Ok(self.attached.as_ref().expect("it was attached a line above"))
     }
 
     /// Reads into memory that may be uninitialised, and counts.
     fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = match &mut self.socket {
-            Socket::Dialled { socket, .. } => Pin::new(socket).poll_read(cx, buffer),
-            Socket::Driven { fd, .. } => {
-                // SAFETY: `recv` only writes to the slice, so nothing initialised becomes uninitialised.
-                let space: &mut [MaybeUninit<u8>] = unsafe { buffer.unfilled_mut() };
-                let fd = fd.as_raw_fd();
-                drive::read(fd, space.len(), |wait| sys::recv(fd, space, wait)).map_ok(|got| {
-                    // SAFETY: the kernel has written `got` bytes from the start of that slice.
-                    unsafe { buffer.assume_init(got) };
-                    buffer.advance(got);
-                })
-            }
-            Socket::Moving => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        let fd = self.fd.as_raw_fd();
+        // SAFETY: `recv` only writes to the slice, so nothing initialised becomes uninitialised.
+        let space: &mut [MaybeUninit<u8>] = unsafe { buffer.unfilled_mut() };
+        let got = if drive::is_driven() {
+            self.attached = None;
+            ready!(drive::read(fd, space.len(), |wait| sys::recv(fd, space, wait)))?
+        } else {
+            ready!(self.receive_attached(cx, space))?
         };
-        let got = buffer.filled().len() - before;
+        // SAFETY: the kernel has written `got` bytes from the start of that slice.
+        unsafe { buffer.assume_init(got) };
+        buffer.advance(got);
         self.meter.received.fetch_add(got as u64, Relaxed);
-        result
+        Poll::Ready(Ok(()))
     }
 
-    fn transmit(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = match &mut self.socket {
-            // Not through tokio's own write, which may raise SIGPIPE in a host process that does not ignore it.
-            Socket::Dialled { socket, .. } => loop {
-                match socket.poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                    Poll::Pending => break Poll::Pending,
-                }
-                let fd = socket.as_raw_fd();
-                match socket.try_io(Interest::WRITABLE, || sys::send_vectored(fd, slices)) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => break Poll::Ready(result),
-                }
-            },
-            Socket::Driven { fd, .. } => {
-                let fd = fd.as_raw_fd();
-                drive::write(fd, || match slices {
-                    [one] => sys::send(fd, one),
-                    many => sys::send_vectored(fd, many),
-                })
+    fn receive_attached(&mut self, cx: &mut Context<'_>, space: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>> {
+        let fd = self.fd.as_raw_fd();
+        // What the reactor knows may be older than the bytes: who asks to look again looks at the socket itself.
+        if drive::looks_again() {
+            match sys::recv(fd, space, false) {
+                Err(error) if drive::is_not_yet(&error) => {}
+                result => return Poll::Ready(result),
             }
-            Socket::Moving => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        };
-        if let Poll::Ready(Ok(sent)) = result {
-            self.meter.sent.fetch_add(sent as u64, Relaxed);
         }
-        result
+        let attached = self.attach()?;
+        loop {
+            let mut readiness = ready!(attached.poll_read_ready(cx))?;
+            match sys::recv(fd, space, false) {
+                Err(error) if drive::is_not_yet(&error) => readiness.clear_ready(),
+                Ok(got) => {
+                    // A short read has emptied the socket; the reactor tells when more comes.
+                    if got > 0 && got < space.len() {
+                        readiness.clear_ready();
+                    }
+                    return Poll::Ready(Ok(got));
+                }
+                failed => return Poll::Ready(failed),
+            }
+        }
+    }
+
+    /// Not through tokio's own write, which may raise SIGPIPE in a host process that does not ignore it.
+    fn transmit(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let fd = self.fd.as_raw_fd();
+        let send = || match slices {
+            [one] => sys::send(fd, one),
+            many => sys::send_vectored(fd, many),
+        };
+        let sent = if drive::is_driven() {
+            ready!(drive::write(fd, send))?
+        } else {
+            loop {
+                match send() {
+                    Err(error) if drive::is_not_yet(&error) => {
+                        let attached = self.attach()?;
+                        ready!(attached.poll_write_ready(cx))?.clear_ready();
+                    }
+                    result => break result?,
+                }
+            }
+        };
+        self.meter.sent.fetch_add(sent as u64, Relaxed);
+        Poll::Ready(Ok(sent))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -159,13 +181,6 @@ pub(crate) enum Io {
 }
 
 impl Io {
-    pub(crate) fn detach(&mut self) -> io::Result<()> {
-        match self {
-            Io::Plain(stream) => stream.detach(),
-            Io::Tls(tls) => tls.get_mut().0.detach(),
-        }
-    }
-
     /// Reads up to `most` bytes behind what `into` holds; 0 is the end of the stream.
     pub(crate) fn poll_fill(
         &mut self,

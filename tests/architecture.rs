@@ -9,17 +9,19 @@ use std::path::Path;
 
 /// From the client a caller sees down to the leaves.
 const ORDER: &[&str] = &[
+    "asynchronous",
     "blocking",
+    "life",
     "batch",
     "exchange",
     "pool",
     "connect",
-    "process",
     "resolve",
     "connection",
     "wire",
     "stream",
     "drive",
+    "process",
     "sys",
     "limit",
     "race",

@@ -129,7 +129,7 @@ pub(crate) fn assert_whole_at(client: &Client, url: &str) {
 
 /// Waits for a state that another thread or process brings about.
 #[track_caller]
-pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < until, "never saw: {what}");
