@@ -11,6 +11,7 @@ use crate::blocking::Client;
 use crate::config::Builder;
 use crate::error::Result;
 use crate::event::Stats;
+use crate::incoming::AsyncReader;
 use crate::life::{Draft, Handle};
 use crate::pin_set::PinSet;
 use crate::request::Request;
@@ -72,6 +73,14 @@ impl AsyncClient {
     pub async fn send(&self, request: &Request) -> Result<Response> {
         let core = self.0.core()?;
         core.call(request, None).await
+    }
+
+    /// As [`Client::open`].
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn open(&self, request: &Request) -> Result<AsyncReader> {
+        self.0.core()?.async_reader(request).await
     }
 
     /// As [`Client::pins`].

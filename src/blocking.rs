@@ -11,6 +11,7 @@ use crate::config::Builder;
 use crate::drive;
 use crate::error::Result;
 use crate::event::Stats;
+use crate::incoming::Reader;
 use crate::life::{Draft, Handle, resolve_declared};
 use crate::pin_set::PinSet;
 use crate::request::Request;
@@ -75,6 +76,23 @@ impl Client {
     pub fn send(&self, request: &Request) -> Result<Response> {
         let life = self.0.life()?;
         drive::block_on(life.core.call(request, None))
+    }
+
+    /// Sends one request and returns when the head of its answer has come; the body is read by the caller, in constant
+    /// memory.
+    ///
+    /// ```no_run
+    /// # fn example(client: pinlink::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut answer = client.open(&pinlink::Request::get("https://oss.example/large.csv").resume())?;
+    /// std::io::copy(&mut answer, &mut std::fs::File::create("large.csv")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn open(&self, request: &Request) -> Result<Reader> {
+        self.0.core()?.reader(request)
     }
 
     /// Sends many requests, as many at once as there may be connections, and returns an outcome for each, in their

@@ -36,6 +36,8 @@ pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) const REFRESH_JITTER: Duration = Duration::from_millis(500);
 /// How much earlier than a `Keep-Alive: timeout=` announces an idle connection is given up; half of it where that is less.
 pub(crate) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+/// How long a request that asks before it sends its body waits for the answer (RFC 9110 10.1.1: not indefinitely).
+pub(crate) const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections that died after less than this teach nothing about a cut-off: a restart looks the same.
 pub(crate) const LEAST_LEARNED_IDLE: Duration = Duration::from_millis(200);
 /// How long a learned cut-off counts; then longer idle times are tried again.
@@ -218,8 +220,11 @@ options! {
         "How long a call waits for a connection.",
         "Longer means the cap is too low for the load.";
     stall_timeout: Duration = "15s", "1ms" ..= "1h",
-        "A call ends when no byte moved for this long.",
+        "A call ends when less than `min_progress` moved for this long.",
         "A dead peer sends nothing; a slow one sends something.";
+    min_progress: ByteSize = "1B", "1B" ..= "1GiB",
+        "How much must move, in either direction, within each `stall_timeout`.",
+        "A dead peer moves nothing; raise it against peers that drip on purpose.";
     race_stagger: Duration = "250ms", "1ms" ..= "10s",
         "After this long without an answer the next address is dialled as well (RFC 8305 section 5).",
         "One dead address costs a quarter of a second, once.";
@@ -256,6 +261,9 @@ options! {
     max_body: ByteSize = "64MiB", "0B" ..= "2GiB",
         "The greatest body of a buffered answer.",
         "A UDF has 1 GiB in all.";
+    max_error_body: ByteSize = "64KiB", "0B" ..= "2GiB",
+        "How much is kept of the body of a buffered answer with a status of 400 or more; a longer one is cut, and says so.",
+        "An explanation is short; a page of HTML for every row fills memory and logs.";
     protocol: Protocol = "auto", "" ..= "",
         "`auto` or `http1`.",
         "One request at a time per connection is fastest for blocking callers.";

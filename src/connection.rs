@@ -13,9 +13,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::StatusCode;
 
+use crate::body::Content;
+use crate::config::EXPECT_TIMEOUT;
 use crate::drive::{self, Alarm};
 use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::event::Counters;
@@ -23,6 +25,7 @@ use crate::limit::Place;
 use crate::request::{OwnFields, Request};
 use crate::response::Headers;
 use crate::stream::{Io, Meter};
+use crate::upload::Upload;
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 
 /// What one read into the buffer takes at most; most answers fit.
@@ -37,6 +40,8 @@ const COPIED_BODY: usize = 16 * 1024;
 const READS_IN_A_BREATH: u32 = 16;
 /// A buffer that has grown beyond this for one exchange is given back after it.
 const KEPT_BUFFER: usize = 2 * READ;
+/// Past every deadline.
+const UNBOUND: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A connection that can carry one exchange at a time.
 pub(crate) struct Connection {
@@ -48,6 +53,8 @@ pub(crate) struct Connection {
     outgoing: Vec<u8>,
     /// Interim (1xx) answers to the current request.
     interim: usize,
+    /// Whether one of them was 100: the far side wants the body.
+    is_continued: bool,
     /// Whether the last exchange has ended cleanly and nothing came after it.
     is_clean: bool,
     pub(crate) address: SocketAddr,
@@ -105,10 +112,12 @@ pub(crate) struct Bounds {
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
     pub(crate) stall: Duration,
+    pub(crate) min_progress: usize,
     pub(crate) max_headers: usize,
     pub(crate) max_header_count: usize,
     pub(crate) max_interim: usize,
     pub(crate) max_body: usize,
+    pub(crate) max_error_body: usize,
 }
 
 /// An answer, read to its end.
@@ -116,11 +125,32 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    pub(crate) trailers: Headers,
+    /// Whether the body of a failure was longer than is kept of one.
+    pub(crate) is_cut: bool,
     pub(crate) head_at: Instant,
 }
 
+/// An answer whose head has come, and where the reading of its body stands.
+pub(crate) struct Begun {
+    pub(crate) head: Box<Head>,
+    pub(crate) head_at: Instant,
+    pub(crate) trailers: Headers,
+    rest: Rest,
+    watch: Watch,
+    sent_whole: bool,
+}
+
+/// What must still come of a body.
+enum Rest {
+    Nothing,
+    Length(u64),
+    Chunked(Box<Chunks>),
+    Close,
+}
+
 impl Connection {
-    /// A connection whose socket is already off the reactor. Nothing is sent.
+    /// A connection just made. Nothing is sent.
     pub(crate) fn new(parts: Parts) -> Connection {
         let now = Instant::now();
         Connection {
@@ -129,6 +159,7 @@ impl Connection {
             buffer: Vec::new(),
             outgoing: Vec::new(),
             interim: 0,
+            is_continued: false,
             is_clean: true,
             address: parts.address,
             retires: now + parts.max_age,
@@ -148,17 +179,40 @@ impl Connection {
         &mut self,
         request: &Request,
         own: &OwnFields,
+        expects: bool,
         bounds: &Bounds,
         now: Instant,
     ) -> Result<Answer> {
+        let mut begun = self.begin(request, own, expects, bounds, now).await?;
+        let mut body = Vec::new();
+        let is_cut = self.read_whole(&mut begun, &mut body, bounds).await?;
+        let Begun { head, head_at, trailers, .. } = begun;
+        let (headers, body) = head.fields.finish(body);
+        Ok(Answer { status: head.status, headers, body, trailers, is_cut, head_at })
+    }
+
+    /// Sends one request and reads the head of its answer.
+    pub(crate) async fn begin(
+        &mut self,
+        request: &Request,
+        own: &OwnFields,
+        expects: bool,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Result<Begun> {
         self.uses += 1;
         self.interim = 0;
         self.is_clean = false;
-        let mut watch = Watch::new(bounds, &self.meter, now, request.content().len());
+        let mut watch = Watch::new(bounds, &self.meter, now);
         self.probe(&watch).await?;
-        let early = self.send(request, own, bounds, &mut watch).await?;
+        self.outgoing.clear();
+        request.write_head(own, expects, &mut self.outgoing);
+        let early = match request.content() {
+            Content::Whole(body) if !expects && !request.is_chunked() => self.send(body, bounds, &mut watch).await?,
+            _ => self.send_pieces(request, expects, bounds, &mut watch).await?,
+        };
         let sent_whole = early.is_none();
-        let head = match early {
+        let mut head = match early {
             Some(head) => head,
             None => self.read_head(request.is_head(), bounds, &mut watch).await?,
         };
@@ -167,16 +221,14 @@ impl Connection {
         if let Some(announced) = head.max_idle {
             self.max_idle = self.max_idle.min(announced);
         }
-        let body = self.read_body(head.framing, bounds, &mut watch).await?;
-        self.is_clean = sent_whole && head.keeps && head.framing != Framing::Close && self.buffer.is_empty();
-        if self.buffer.capacity() > KEPT_BUFFER {
-            self.buffer = Vec::new();
-        }
-        if self.outgoing.capacity() > KEPT_BUFFER {
-            self.outgoing = Vec::new();
-        }
-        let (headers, body) = head.fields.finish(body);
-        Ok(Answer { status: head.status, headers, body, head_at })
+        head.keeps &= head.framing != Framing::Close;
+        let rest = match head.framing {
+            Framing::Nothing => Rest::Nothing,
+            Framing::Length(length) => Rest::Length(length),
+            Framing::Chunked => Rest::Chunked(Box::new(Chunks::new())),
+            Framing::Close => Rest::Close,
+        };
+        Ok(Begun { head, head_at, trailers: Headers::default(), rest, watch, sent_whole })
     }
 
     /// Whether another exchange may follow.
@@ -208,11 +260,10 @@ impl Connection {
         .await
     }
 
-    /// Writes the request. Where the far side answers before the end of it the rest is not sent (RFC 9112 9.5).
-    async fn send(&mut self, request: &Request, own: &OwnFields, bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
-        self.outgoing.clear();
-        request.write_head(own, &mut self.outgoing);
-        let mut body: &[u8] = request.content();
+    /// Writes the head and the body behind it. Where the far side answers before the end of them the rest is not sent
+    /// (RFC 9112 9.5).
+    async fn send(&mut self, mut body: &[u8], bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
+        watch.body = body.len() as u64;
         if body.len() <= COPIED_BODY {
             self.outgoing.extend_from_slice(body);
             body = &[];
@@ -230,10 +281,122 @@ impl Connection {
                     Poll::Pending => return self.answered_early(cx, bounds, watch),
                 }
             }
-            match self.io.poll_flush(cx) {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(None)),
-                Poll::Ready(Err(error)) => self.write_failed(cx, error, bounds, watch),
-                Poll::Pending => self.answered_early(cx, bounds, watch),
+            self.flush(cx, bounds, watch)
+        })
+        .await
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, bounds: &Bounds, watch: &mut Watch) -> Poll<Result<Early>> {
+        match self.io.poll_flush(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(None)),
+            Poll::Ready(Err(error)) => self.write_failed(cx, error, bounds, watch),
+            Poll::Pending => self.answered_early(cx, bounds, watch),
+        }
+    }
+
+    /// Writes the head, and a body that comes piece by piece or only when the far side wants it.
+    async fn send_pieces(
+        &mut self,
+        request: &Request,
+        expects: bool,
+        bounds: &Bounds,
+        watch: &mut Watch,
+    ) -> Result<Early> {
+        let is_chunked = request.is_chunked();
+        let mut upload = Upload::begin(request.content())
+            .ok_or_else(|| watch.failed(&self.meter, Reason::CanceledBody, "the body was read by an earlier try"))?;
+        // Until all of it is out the request is being sent, however long it is.
+        watch.body = u64::MAX;
+        if expects {
+            if let Some(head) = self.send(&[], bounds, watch).await? {
+                return Ok(Some(head));
+            }
+            watch.body = u64::MAX;
+            if let Some(head) = self.await_continue(bounds, watch).await? {
+                return Ok(Some(head));
+            }
+            self.outgoing.clear();
+        }
+        let (mut head, mut piece, mut pieces) = (0, Bytes::new(), 0_u32);
+        let early = poll_fn(|cx| {
+            loop {
+                // The first piece goes with the head where it is at hand.
+                let is_out = head == self.outgoing.len() && piece.is_empty();
+                if !upload.has_ended() && (is_out || pieces == 0) {
+                    match upload.poll_piece(cx) {
+                        Poll::Ready(Ok(next)) => {
+                            if is_out {
+                                self.outgoing.clear();
+                                head = 0;
+                            }
+                            upload.frame(&next, request.trailers(), &mut self.outgoing, is_chunked);
+                            piece = next;
+                            pieces += 1;
+                            // A source and a far side that are both faster than we are never let a write wait.
+                            if pieces.is_multiple_of(READS_IN_A_BREATH) && Instant::now() >= watch.deadline {
+                                return Poll::Ready(Err(watch.late(&self.meter)));
+                            }
+                        }
+                        Poll::Ready(Err(error)) => {
+                            let detail = "the request's body could not be read from its source";
+                            let failed = watch.failed(&self.meter, Reason::CanceledBody, detail);
+                            return Poll::Ready(Err(failed.with_source(error)));
+                        }
+                        Poll::Pending if is_out => {
+                            // The source is slow, not the far side.
+                            watch.begin_window(&self.meter, Instant::now());
+                            return match self.flush(cx, bounds, watch) {
+                                Poll::Ready(Ok(None)) => self.answered_early(cx, bounds, watch),
+                                other => other,
+                            };
+                        }
+                        Poll::Pending => {}
+                    }
+                }
+                if head == self.outgoing.len() && piece.is_empty() {
+                    match upload.has_ended() {
+                        true => return self.flush(cx, bounds, watch),
+                        false => continue,
+                    }
+                }
+                match self.io.poll_send(cx, &self.outgoing[head..], &piece) {
+                    Poll::Ready(Ok(sent)) => {
+                        let of_head = sent.min(self.outgoing.len() - head);
+                        head += of_head;
+                        piece.advance(sent - of_head);
+                    }
+                    Poll::Ready(Err(error)) => return self.write_failed(cx, error, bounds, watch),
+                    Poll::Pending => return self.answered_early(cx, bounds, watch),
+                }
+            }
+        })
+        .await?;
+        if early.is_none() {
+            watch.body = 0;
+        }
+        Ok(early)
+    }
+
+    /// Waits a moment for the far side to want the body, or to answer without it (RFC 9110 10.1.1).
+    async fn await_continue(&mut self, bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
+        let until = Instant::now() + EXPECT_TIMEOUT;
+        let mut alarm = Alarm::default();
+        self.is_continued = false;
+        poll_fn(|cx| {
+            loop {
+                match self.next_head(false, bounds, watch) {
+                    Ok(Some(head)) => return Poll::Ready(Ok(Some(head))),
+                    Ok(None) if self.is_continued => return Poll::Ready(Ok(None)),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+                match self.io.poll_fill(cx, &mut self.buffer, READ) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(watch.closed(&self.meter))),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(watch.broken(&self.meter, error))),
+                    Poll::Pending if alarm.poll(cx, until).is_ready() => return Poll::Ready(Ok(None)),
+                    Poll::Pending => return watch.poll(cx, &self.meter).map(Err),
+                }
             }
         })
         .await
@@ -308,84 +471,158 @@ impl Connection {
             let parsed = wire::parse_head(&self.buffer, bounds.max_headers, bounds.max_header_count, to_head);
             match parsed.map_err(|wire::Fault(reason, detail)| watch.failed(&self.meter, reason, detail))? {
                 Parsed::Partial => return Ok(None),
-                Parsed::Interim(length) => {
+                Parsed::Interim { length, is_continue } => {
                     self.interim += 1;
+                    self.is_continued |= is_continue;
                     if self.interim > bounds.max_interim {
                         let detail = format!("{} interim answers came before the answer", self.interim);
                         return Err(watch.failed(&self.meter, Reason::LimitInterim, detail));
                     }
-                    self.consume(length);
+                    consume(&mut self.buffer, length);
                 }
                 Parsed::Final(head, length) => {
-                    self.consume(length);
+                    consume(&mut self.buffer, length);
                     return Ok(Some(head));
                 }
             }
         }
     }
 
-    fn consume(&mut self, bytes: usize) {
-        if bytes == self.buffer.len() {
-            self.buffer.clear();
-        } else {
-            self.buffer.drain(..bytes);
+    /// Reads the body to its end. Of a failure's body no more than a part is kept: true where it was longer.
+    async fn read_whole(&mut self, begun: &mut Begun, body: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
+        let is_failure = begun.head.status.as_u16() >= 400;
+        let most = if is_failure { bounds.max_error_body.min(bounds.max_body) } else { bounds.max_body };
+        if let Rest::Length(length) = begun.rest {
+            let fits = usize::try_from(length).ok().filter(|length| *length <= most);
+            if fits.is_none() && !is_failure {
+                return Err(over(most));
+            }
+            // Not more is reserved on the far side's word; the rest grows with what really comes.
+            body.reserve_exact(fits.unwrap_or(most).min(TRUSTED_LENGTH) + 1);
+        }
+        loop {
+            let before = body.len();
+            if self.read_some(begun, body, most - before).await? {
+                return Ok(false);
+            }
+            if body.len() == before {
+                return if is_failure { Ok(true) } else { Err(over(most)) };
+            }
         }
     }
 
-    async fn read_body(&mut self, framing: Framing, bounds: &Bounds, watch: &mut Watch) -> Result<Vec<u8>> {
-        let over = || answered(Reason::LimitBody, format!("the body is over {} bytes", bounds.max_body));
+    /// Appends what comes next of the body, at most `room` bytes; true at its end. Nothing is appended only at the end or
+    /// where there is no room for the next byte.
+    pub(crate) async fn read_some(&mut self, begun: &mut Begun, into: &mut Vec<u8>, room: usize) -> Result<bool> {
         let incomplete = || answered(Reason::ProtocolIncomplete, "the connection ended inside the body");
-        let mut body = Vec::new();
-        match framing {
-            Framing::Nothing => {}
-            Framing::Length(length) => {
-                let length =
-                    usize::try_from(length).ok().filter(|length| *length <= bounds.max_body).ok_or_else(over)?;
-                let at_hand = length.min(self.buffer.len());
-                // Not more is reserved on the far side's word; the rest grows with what really comes.
-                body.reserve_exact(length.min(TRUSTED_LENGTH) + 1);
-                body.extend_from_slice(&self.buffer[..at_hand]);
-                self.consume(at_hand);
-                while body.len() < length {
+        let Connection { io, meter, buffer, .. } = self;
+        let watch = &mut begun.watch;
+        let ended = match &mut begun.rest {
+            Rest::Nothing => true,
+            Rest::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(room);
+                let before = into.len();
+                if most == 0 {
+                    // Nothing fits, or nothing is left.
+                } else if !buffer.is_empty() {
+                    let at_hand = most.min(buffer.len());
+                    into.extend_from_slice(&buffer[..at_hand]);
+                    consume(buffer, at_hand);
+                } else {
                     // One more than there should be: what follows the answer is nobody's and must not lie in wait.
-                    let most = length - body.len() + 1;
-                    if !read_behind(&mut self.io, &self.meter, &mut body, most.min(BODY_READ), watch).await? {
+                    let beyond = usize::from(most as u64 == *left);
+                    if !read_behind(io, meter, into, (most + beyond).min(BODY_READ), watch).await? {
                         return Err(incomplete());
                     }
+                    let whole = into.len().min(before + most);
+                    buffer.extend(into.drain(whole..));
                 }
-                self.buffer.extend(body.drain(length..));
+                *left -= (into.len() - before) as u64;
+                *left == 0
             }
-            Framing::Close => {
-                std::mem::swap(&mut body, &mut self.buffer);
-                loop {
-                    if body.len() > bounds.max_body {
-                        return Err(over());
-                    }
-                    let room = (bounds.max_body - body.len()).saturating_add(1).min(READ.max(body.len()));
-                    if !read_behind(&mut self.io, &self.meter, &mut body, room.min(BODY_READ), watch).await? {
-                        break;
-                    }
-                }
+            Rest::Close if !buffer.is_empty() => {
+                let at_hand = room.min(buffer.len());
+                into.extend_from_slice(&buffer[..at_hand]);
+                consume(buffer, at_hand);
+                false
             }
-            Framing::Chunked => {
-                let mut chunks = Chunks::new();
-                loop {
-                    let decoded = chunks.decode(&self.buffer, &mut body, bounds.max_body);
-                    match decoded.map_err(|wire::Fault(reason, detail)| answered(reason, detail))? {
-                        Decoded::End(used) => {
-                            self.consume(used);
-                            break;
-                        }
-                        Decoded::More(used) => self.consume(used),
+            Rest::Close if room == 0 => !read_behind(io, meter, buffer, 1, watch).await?,
+            Rest::Close => {
+                let most = room.min(READ.max(into.len())).min(BODY_READ);
+                !read_behind(io, meter, into, most, watch).await?
+            }
+            Rest::Chunked(chunks) => loop {
+                let before = into.len();
+                let decoded = chunks.decode(buffer, into, room);
+                match decoded.map_err(|wire::Fault(reason, detail)| answered(reason, detail))? {
+                    Decoded::End(used) => {
+                        consume(buffer, used);
+                        begun.trailers = std::mem::replace(chunks, Box::new(Chunks::new())).into_trailers();
+                        break true;
                     }
-                    if !self.fill(watch).await? {
-                        return Err(incomplete());
-                    }
+                    Decoded::More(used) => consume(buffer, used),
                 }
+                let data = chunks.data_left();
+                if into.len() > before || (room == 0 && data > 0) {
+                    break false;
+                }
+                // A chunk's data goes where it is wanted; what stands between chunks is looked at first.
+                let most = usize::try_from(data).unwrap_or(usize::MAX).min(room).min(BODY_READ);
+                let into = if most > READ { &mut *into } else { &mut *buffer };
+                if !read_behind(io, meter, into, most.max(READ), watch).await? {
+                    return Err(incomplete());
+                }
+                if most > READ {
+                    chunks.took((into.len() - before) as u64);
+                    break false;
+                }
+            },
+        };
+        if ended {
+            begun.rest = Rest::Nothing;
+            self.is_clean = begun.sent_whole && begun.head.keeps && self.buffer.is_empty();
+            if self.buffer.capacity() > KEPT_BUFFER {
+                self.buffer = Vec::new();
+            }
+            if self.outgoing.capacity() > KEPT_BUFFER {
+                self.outgoing = Vec::new();
             }
         }
-        Ok(body)
+        Ok(ended)
     }
+}
+
+impl Begun {
+    /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
+    pub(crate) fn unbind(&mut self) {
+        self.watch.deadline = self.head_at + UNBOUND;
+    }
+
+    /// The reader is back: what it did in between was not the far side's doing.
+    pub(crate) fn resume(&mut self, connection: &Connection, now: Instant) {
+        self.watch.begin_window(&connection.meter, now);
+    }
+
+    /// How long the body is, where the far side has said so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.rest {
+            Rest::Nothing => Some(0),
+            Rest::Length(left) => Some(left),
+            _ => None,
+        }
+    }
+}
+
+fn consume(buffer: &mut Vec<u8>, bytes: usize) {
+    if bytes == buffer.len() {
+        buffer.clear();
+    } else {
+        buffer.drain(..bytes);
+    }
+}
+
+fn over(most: usize) -> Error {
+    answered(Reason::LimitBody, format!("the body is over {most} bytes"))
 }
 
 /// Reads up to `most` bytes behind what `into` holds; false at the end of the stream.
@@ -408,6 +645,8 @@ struct Watch {
     deadline: Instant,
     timeout: Duration,
     stall: Duration,
+    min_progress: u64,
+    /// What had moved when the current window began.
     moved: u64,
     moved_at: Instant,
     sent_before: u64,
@@ -420,15 +659,16 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(bounds: &Bounds, meter: &Meter, now: Instant, body: usize) -> Watch {
+    fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
         Watch {
             deadline: bounds.deadline,
             timeout: bounds.timeout,
             stall: bounds.stall,
+            min_progress: bounds.min_progress.max(1) as u64,
             moved: meter.moved(),
             moved_at: now,
             sent_before: meter.sent.load(Relaxed),
-            body: body as u64,
+            body: 0,
             answered: false,
             reads: 0,
             alarm: Alarm::default(),
@@ -454,10 +694,8 @@ impl Watch {
 
     /// Ready with an error when the call's time is over or nothing has moved for too long.
     fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
-        let moved = meter.moved();
-        if moved != self.moved {
-            self.moved = moved;
-            self.moved_at = Instant::now();
+        if meter.moved() - self.moved >= self.min_progress {
+            self.begin_window(meter, Instant::now());
         }
         let stalls = self.moved_at + self.stall;
         if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
@@ -466,8 +704,17 @@ impl Watch {
         Poll::Ready(if self.deadline <= stalls {
             self.late(meter)
         } else {
-            self.failed(meter, Reason::TimeoutStalled, "no byte moved").with_budget("stall_timeout", self.stall)
+            let detail = match self.min_progress {
+                1 => Cow::Borrowed("no byte moved"),
+                least => Cow::Owned(format!("less than {least} bytes moved")),
+            };
+            self.failed(meter, Reason::TimeoutStalled, detail).with_budget("stall_timeout", self.stall)
         })
+    }
+
+    fn begin_window(&mut self, meter: &Meter, now: Instant) {
+        self.moved = meter.moved();
+        self.moved_at = now;
     }
 
     /// An error with the phase and the delivery of this moment.

@@ -75,7 +75,10 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Canceled { Canceled "Canceled" "The caller gave up before the answer came."; }
+    Canceled {
+        Canceled "Canceled" "The caller gave up before the answer came.";
+        CanceledBody "Body" "The request's body could not be read from its source.";
+    }
     Closed { Closed "Closed" "The client had been closed."; }
     Config {
         ConfigInput "InvalidInput" "A URL, header, method or option value is malformed.";

@@ -8,17 +8,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::connection::{Answer, Bounds};
+use crate::connection::{Answer, Begun, Bounds};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::pin_set::PinSet;
-use crate::pool::{Pool, Site};
+use crate::pool::{Lease, Pool, Site};
 use crate::request::Request;
-use crate::response::{Response, Trace};
+use crate::response::{Headers, Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
 
 /// What a call needs of its client.
@@ -28,20 +29,95 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// How much of an answer a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    Whole,
+    /// The body is read by the caller.
+    Head,
+}
+
+/// What a call has brought.
+pub(crate) enum Taken {
+    Whole(Response),
+    Head(Box<Opened>),
+}
+
+/// An answer whose body is still to be read.
+pub(crate) struct Opened {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Headers,
+    pub(crate) trace: Trace,
+    pub(crate) flow: Flow,
+}
+
+/// Where the rest of an answer comes from.
+pub(crate) struct Flow {
+    pub(crate) lease: Lease,
+    pub(crate) begun: Begun,
+}
+
+impl Taken {
+    fn status(&self) -> StatusCode {
+        match self {
+            Taken::Whole(response) => response.status,
+            Taken::Head(opened) => opened.status,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let headers = match self {
+            Taken::Whole(response) => &response.headers,
+            Taken::Head(opened) => &opened.headers,
+        };
+        headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn trace(&mut self) -> &mut Trace {
+        match self {
+            Taken::Whole(response) => &mut response.trace,
+            Taken::Head(opened) => &mut opened.trace,
+        }
+    }
+
+    /// How long the far side asks to wait before the next try.
+    fn asked_to_wait(&self) -> Option<Duration> {
+        if self.status().is_success() {
+            return None;
+        }
+        retry::retry_after(self.header("retry-after")?, PinSet::now())
+    }
+}
+
 impl Core {
     /// The moment a call that begins now must have ended.
-    pub(crate) fn deadline(&self, request: &Request, now: Instant) -> (Instant, Duration) {
+    fn deadline(&self, request: &Request, now: Instant) -> (Instant, Duration) {
         let timeout = request.deadline_after().unwrap_or(self.config.timeout);
         (now + timeout, timeout)
     }
 
     /// Runs one call to its end.
     pub(crate) async fn call(&self, request: &Request, latest: Option<Instant>) -> Result<Response> {
+        match self.run(request, latest, Take::Whole).await? {
+            Taken::Whole(response) => Ok(response),
+            Taken::Head(_) => unreachable!("it was asked for as a whole"),
+        }
+    }
+
+    /// Runs one call until its answer has begun.
+    pub(crate) async fn open(&self, request: &Request) -> Result<Opened> {
+        match self.run(request, None, Take::Head).await? {
+            Taken::Head(opened) => Ok(*opened),
+            Taken::Whole(_) => unreachable!("its head was asked for"),
+        }
+    }
+
+    async fn run(&self, request: &Request, latest: Option<Instant>, take: Take) -> Result<Taken> {
         let begun = Instant::now();
         self.counters.requests.one();
-        let result = self.try_call(request, begun, latest).await;
-        match &result {
-            Ok(response) => self.counters.answered(response.trace.total),
+        let mut result = self.try_call(request, begun, latest, take).await;
+        match &mut result {
+            Ok(taken) => self.counters.answered(taken.trace().total),
             Err(error) => {
                 self.counters.failures.one();
                 tracing::debug!(reason = error.reason().as_str(), "call failed");
@@ -50,13 +126,17 @@ impl Core {
         result
     }
 
-    async fn try_call(&self, request: &Request, begun: Instant, latest: Option<Instant>) -> Result<Response> {
+    async fn try_call(&self, request: &Request, begun: Instant, latest: Option<Instant>, take: Take) -> Result<Taken> {
         request.check()?;
         let site = self.pool.site(request.scheme(), request.authority())?;
         let (mut deadline, timeout) = self.deadline(request, begun);
         deadline = latest.map_or(deadline, |latest| latest.min(deadline));
         if begun >= deadline {
             return Err(late(timeout).with_host(site.label.clone()));
+        }
+        if !request.content().is_at_hand() {
+            let detail = "the body was sent before, and can be read only once";
+            return Err(Error::input(detail).with_host(site.label.clone()));
         }
         let safety = match request {
             _ if request.is_idempotent() => Safety::Idempotent,
@@ -71,13 +151,21 @@ impl Core {
         site.budget().earn();
         let (mut attempt, mut replaced) = (1, 0);
         let mut delivery = Delivery::NotSent;
+        let mut expects = request.expects();
+        let limits = Limits { deadline, timeout, begun, take };
         loop {
-            let tried = self.attempt(&site, request, deadline, timeout, begun).await;
-            let (ending, now) = match &tried {
-                Ok(response) => {
-                    let retry_after = asked_to_wait(response);
+            let mut tried = self.attempt(&site, request, expects, limits).await;
+            let (ending, now) = match &mut tried {
+                Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED => {
+                    // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.
+                    expects = false;
+                    continue;
+                }
+                Ok(taken) => {
                     delivery = delivery.and(Delivery::Answered);
-                    (Ending::Answered { status: response.status(), retry_after }, begun + response.trace.total)
+                    let ending =
+                        Ending::Answered { status: taken.status().as_u16(), retry_after: taken.asked_to_wait() };
+                    (ending, begun + taken.trace().total)
                 }
                 Err((error, reused)) => {
                     let ending = Ending::Failed { reason: error.reason(), delivery: error.delivery(), reused: *reused };
@@ -86,16 +174,19 @@ impl Core {
                 }
             };
             let random = fastrand::f64();
-            let verdict = {
-                let mut budget = site.budget();
-                retry::decide(&terms, safety, ending, attempt, replaced, now, deadline, &mut budget, random)
+            let verdict = match request.content().is_at_hand() {
+                true => {
+                    let mut budget = site.budget();
+                    retry::decide(&terms, safety, ending, attempt, replaced, now, deadline, &mut budget, random)
+                }
+                false => Verdict::Return,
             };
             match verdict {
                 Verdict::Return => {
                     return match tried {
-                        Ok(mut response) => {
-                            response.trace.attempts = attempt;
-                            Ok(response)
+                        Ok(mut taken) => {
+                            taken.trace().attempts = attempt;
+                            Ok(taken)
                         }
                         Err((error, _)) => {
                             let error = error.with_delivery(delivery);
@@ -111,6 +202,8 @@ impl Core {
                     attempt += 1;
                     self.counters.retries.one();
                     tracing::debug!(host = %site.label, attempt, "sending again");
+                    // What was answered is not needed any more; its connection may be.
+                    drop(tried);
                     drive::sleep_until(at).await;
                 }
             }
@@ -122,10 +215,10 @@ impl Core {
         &self,
         site: &Arc<Site>,
         request: &Request,
-        deadline: Instant,
-        timeout: Duration,
-        begun: Instant,
-    ) -> Result<Response, (Error, bool)> {
+        expects: bool,
+        limits: Limits,
+    ) -> Result<Taken, (Error, bool)> {
+        let Limits { deadline, timeout, begun, take } = limits;
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
         let leased =
             pin!(site.lease(deadline, timeout)).instrument(tracing::debug_span!("lease", host = %site.label)).await;
@@ -137,58 +230,85 @@ impl Core {
             self.counters.reuses.one();
         }
         let (was_idle, idle_since) = (connection.was_idle, connection.idle_since);
-        let bounds = Bounds {
-            deadline,
-            timeout,
-            stall: self.config.stall_timeout,
-            max_headers: self.config.max_headers.0,
-            max_header_count: self.config.max_header_count,
-            max_interim: self.config.max_interim,
-            max_body: self.config.max_body.0,
-        };
+        let bounds = self.bounds(request, deadline, timeout);
         if leased_at >= deadline {
             lease.end(leased_at);
             return Err((late(timeout), false));
         }
-        let exchanged = pin!(connection.exchange(request, &site.own, &bounds, leased_at))
-            .instrument(tracing::debug_span!("exchange", host = %site.label))
-            .await;
         let address = connection.address;
-        let Answer { status, headers, body, head_at } = exchanged.map_err(|error| {
+        let failed = |error: Error| {
             if was_idle && error.delivery() == Delivery::NotSent && error.kind() == Kind::Connect {
                 site.learn_idle(leased_at, idle_since);
             }
             (error.with_address(address), was_idle)
-        })?;
-        let ended_at = Instant::now();
-        let trace = Trace {
+        };
+        let mut trace = Trace {
             address: Some(address),
             attempts: 1,
             reused,
             queue: leased_at.duration_since(begun),
             connect: if reused { Duration::ZERO } else { connection.connect },
             handshake: if reused { Duration::ZERO } else { connection.handshake },
-            wait: head_at.duration_since(leased_at),
-            receive: ended_at.duration_since(head_at),
-            total: ended_at.duration_since(begun),
+            wait: Duration::ZERO,
+            receive: Duration::ZERO,
+            total: Duration::ZERO,
         };
-        if connection.is_reusable() {
-            lease.end(ended_at);
+        let span = tracing::debug_span!("exchange", host = %site.label);
+        match take {
+            Take::Whole => {
+                let exchanged =
+                    pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
+                let Answer { status, headers, body, trailers, is_cut, head_at } = exchanged.map_err(failed)?;
+                let ended_at = Instant::now();
+                trace.wait = head_at.duration_since(leased_at);
+                trace.receive = ended_at.duration_since(head_at);
+                trace.total = ended_at.duration_since(begun);
+                if connection.is_reusable() {
+                    lease.end(ended_at);
+                }
+                Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }))
+            }
+            Take::Head => {
+                let opened =
+                    pin!(connection.begin(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
+                let mut answer = opened.map_err(failed)?;
+                trace.wait = answer.head_at.duration_since(leased_at);
+                trace.total = answer.head_at.duration_since(begun);
+                let (headers, _) = std::mem::take(&mut answer.head.fields).finish(Vec::new());
+                let opened = Opened { status: answer.head.status, headers, trace, flow: Flow { lease, begun: answer } };
+                Ok(Taken::Head(Box::new(opened)))
+            }
         }
-        Ok(Response { status, headers, body, trace })
     }
+
+    fn bounds(&self, request: &Request, deadline: Instant, timeout: Duration) -> Bounds {
+        let max_size = request.max_size().map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        Bounds {
+            deadline,
+            timeout,
+            stall: self.config.stall_timeout,
+            min_progress: self.config.min_progress.0,
+            max_headers: self.config.max_headers.0,
+            max_header_count: self.config.max_header_count,
+            max_interim: self.config.max_interim,
+            max_body: self.config.max_body.0.min(max_size),
+            max_error_body: self.config.max_error_body.0,
+        }
+    }
+}
+
+/// The time that a call has, and what it waits for.
+#[derive(Clone, Copy)]
+struct Limits {
+    deadline: Instant,
+    timeout: Duration,
+    begun: Instant,
+    take: Take,
 }
 
 fn late(timeout: Duration) -> Error {
     Error::new(Reason::TimeoutTotal, Phase::Queue, "the call's time was over before it was sent")
         .with_budget("timeout", timeout)
-}
-
-fn asked_to_wait(response: &Response) -> Option<Duration> {
-    if response.is_success() {
-        return None;
-    }
-    retry::retry_after(response.header("retry-after")?, PinSet::now())
 }
 
 /// The error as the caller gets it: with the host, the effort, and an honest word about a write.

@@ -76,6 +76,10 @@ where
     Ok(Task(Some(runtime()?.spawn(task))))
 }
 
+/// Runs what waits in the kernel on a thread that is made for that.
+pub(crate) fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<Task<T>> {
+    Ok(Task(Some(runtime()?.spawn_blocking(work))))
+}
 
 /// A task of the runtime, bound to its owner.
 pub(crate) struct Task<T>(Option<JoinHandle<T>>);

@@ -4,14 +4,17 @@
 //! 4.2 and 5.5), so that nothing malformed gets further, and the bytes of a head. No I/O, no clock.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
+use crate::body::{Content, Source};
 use crate::error::{Error, Phase, Reason, Result};
 use crate::origin::{Scheme, check_visible};
 
@@ -33,7 +36,12 @@ pub struct Request {
     has_user_agent: bool,
     has_accept: bool,
     is_keyed: bool,
-    body: Bytes,
+    expects: bool,
+    resumes: bool,
+    max_size: Option<u64>,
+    content: Content,
+    /// Lines behind a chunked body.
+    trailers: Vec<u8>,
     timeout: Option<Duration>,
     invalid: Option<Box<(Reason, String)>>,
 }
@@ -74,7 +82,11 @@ impl Request {
             has_user_agent: false,
             has_accept: false,
             is_keyed: false,
-            body: Bytes::new(),
+            expects: false,
+            resumes: false,
+            max_size: None,
+            content: Content::Whole(Bytes::new()),
+            trailers: Vec::new(),
             timeout: None,
             invalid,
         }
@@ -117,12 +129,7 @@ impl Request {
     }
 
     fn add_header(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header name is not a token".to_owned())?;
-        if OWNED_HEADERS.contains(&name) {
-            return Err(format!("header {name} belongs to the client"));
-        }
-        let value = HeaderValue::from_bytes(value)
-            .map_err(|_| format!("header {name}: the value holds a control character"))?;
+        let (name, value) = field(name, value)?;
         if name == IDEMPOTENCY_KEY {
             if self.is_keyed {
                 return Err(format!("header {name} is given twice"));
@@ -135,19 +142,82 @@ impl Request {
         }
         self.has_user_agent |= name == header::USER_AGENT;
         self.has_accept |= name == header::ACCEPT;
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            self.fields.extend_from_slice(part);
-        }
-        if self.fields.len() > MAX_REQUEST_HEADERS {
-            return Err(format!("the headers are over {MAX_REQUEST_HEADERS} bytes"));
-        }
-        Ok(())
+        add_line(&mut self.fields, &name, &value)
     }
 
-    /// Sets the body, buffered.
+    /// Sets the body, at hand as a whole.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Request {
-        self.body = body.into();
+        self.content = Content::Whole(body.into());
+        self
+    }
+
+    /// Sends a file, with its length at this moment; it is read while it is sent and can be sent again.
+    #[must_use]
+    pub fn body_file(mut self, path: impl AsRef<Path>) -> Request {
+        match Content::file(path.as_ref()) {
+            Ok(content) => self.content = content,
+            Err(error) => self.reject(format!("the body's file can't be opened: {error}")),
+        }
+        self
+    }
+
+    /// Sends what a reader brings: as `length` bytes, or chunked where that is not known. It is read while it is sent,
+    /// by a blocking caller on its own thread, so the reader must bound its own waits. It can be read once: a request
+    /// that has begun to send it is not sent again, and a clone shares it.
+    #[must_use]
+    pub fn body_reader(mut self, reader: impl Read + Send + 'static, length: Option<u64>) -> Request {
+        self.content = Content::once(Source::Reader(Box::new(reader)), length);
+        self
+    }
+
+    /// Sends what a stream brings, as [`Request::body_reader`] does.
+    #[must_use]
+    pub fn body_stream(
+        mut self,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        length: Option<u64>,
+    ) -> Request {
+        self.content = Content::once(Source::Stream(Box::pin(stream)), length);
+        self
+    }
+
+    /// Adds a trailer field, sent behind the body (RFC 9110 6.5), which then goes chunked.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Request {
+        let added = field(name, value.as_ref()).and_then(|(name, value)| add_line(&mut self.trailers, &name, &value));
+        if let Err(detail) = added {
+            self.reject(detail);
+        }
+        self
+    }
+
+    /// Asks before the body is sent (`Expect: 100-continue`, RFC 9110 10.1.1): a target that refuses spares both sides
+    /// the body. One that says nothing for a second gets it all the same; one that answers 417 gets the request once
+    /// more without asking.
+    #[must_use]
+    pub fn expect_continue(mut self) -> Request {
+        self.expects = true;
+        self
+    }
+
+    /// Lets an answer that breaks off while it is read be gone on with (`Range` and `If-Range`, RFC 9110 14.2 and 13.1.5):
+    /// for `GET`s whose answers are opened, not sent, and whose target gives a strong `ETag` or `Last-Modified`.
+    #[must_use]
+    pub fn resume(mut self) -> Request {
+        if self.method == Method::GET {
+            self.resumes = true;
+        } else {
+            self.reject("only a GET can be resumed".to_owned());
+        }
+        self
+    }
+
+    /// The greatest body of the answer, in bytes; below `max_body` where that counts. One more is
+    /// [`Reason::LimitBody`].
+    #[must_use]
+    pub fn size_limit(mut self, bytes: u64) -> Request {
+        self.max_size = Some(bytes);
         self
     }
 
@@ -211,12 +281,34 @@ impl Request {
         self.method == Method::HEAD
     }
 
-    pub(crate) fn content(&self) -> &Bytes {
-        &self.body
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Whether the body is sent in chunks: its length is not known, or something follows it.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.content.length().is_none() || !self.trailers.is_empty()
+    }
+
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    pub(crate) fn max_size(&self) -> Option<u64> {
+        self.max_size
+    }
+
+    /// Whether to ask before the body is sent: not where there is none.
+    pub(crate) fn expects(&self) -> bool {
+        self.expects && self.content.length() != Some(0)
     }
 
     /// Writes the head: origin-form target (RFC 9112 3.2.1), the client's fields, the caller's fields, the length.
-    pub(crate) fn write_head(&self, own: &OwnFields, wire: &mut Vec<u8>) {
+    pub(crate) fn write_head(&self, own: &OwnFields, expects: bool, wire: &mut Vec<u8>) {
         for part in [self.method.as_str(), " ", self.target.path.as_str(), " HTTP/1.1\r\n", &own.host] {
             wire.extend_from_slice(part.as_bytes());
         }
@@ -227,13 +319,42 @@ impl Request {
             wire.extend_from_slice(b"accept: */*\r\n");
         }
         wire.extend_from_slice(&self.fields);
-        // RFC 9110 8.6: a method whose content has a meaning says so when it is empty.
-        if !self.body.is_empty() || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
-            // A vector takes every write.
-            let _ = write!(wire, "content-length: {}\r\n", self.body.len());
+        if expects {
+            wire.extend_from_slice(b"expect: 100-continue\r\n");
+        }
+        match self.content.length() {
+            _ if self.is_chunked() => wire.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            // RFC 9110 8.6: a method whose content has a meaning says so when it is empty.
+            Some(0) if !matches!(self.method, Method::POST | Method::PUT | Method::PATCH) => {}
+            length => {
+                // A vector takes every write.
+                let _ = write!(wire, "content-length: {}\r\n", length.unwrap_or_default());
+            }
         }
         wire.extend_from_slice(b"\r\n");
     }
+}
+
+/// A field of the caller's, if it may have one of that name.
+fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header name is not a token".to_owned())?;
+    if OWNED_HEADERS.contains(&name) {
+        return Err(format!("header {name} belongs to the client"));
+    }
+    match HeaderValue::from_bytes(value) {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(format!("header {name}: the value holds a control character")),
+    }
+}
+
+fn add_line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) -> Result<(), String> {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        lines.extend_from_slice(part);
+    }
+    if lines.len() > MAX_REQUEST_HEADERS {
+        return Err(format!("the headers are over {MAX_REQUEST_HEADERS} bytes"));
+    }
+    Ok(())
 }
 
 /// What the client says of itself in every request to an origin, as lines of a head.
@@ -280,7 +401,7 @@ impl fmt::Debug for Request {
             .field("scheme", &self.target.scheme.as_str())
             .field("authority", &self.target.authority)
             .field("header_bytes", &self.fields.len())
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.content.length())
             .finish_non_exhaustive()
     }
 }
@@ -359,7 +480,7 @@ mod tests {
         let own = OwnFields::new(&origin.host_header(), &HeaderValue::from_static("agent"));
         let head = |request: Request| {
             let mut wire = Vec::new();
-            request.write_head(&own, &mut wire);
+            request.write_head(&own, request.expects(), &mut wire);
             String::from_utf8(wire).unwrap()
         };
         assert_eq!(

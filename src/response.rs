@@ -107,6 +107,8 @@ pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    pub(crate) trailers: Headers,
+    pub(crate) is_cut: bool,
     pub(crate) trace: Trace,
 }
 
@@ -158,6 +160,17 @@ impl Response {
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The fields that came behind the body (RFC 9110 6.5).
+    pub fn trailers(&self) -> &Headers {
+        &self.trailers
+    }
+
+    /// Whether the body goes on beyond what was kept of it: only that of a status of 400 or more is ever cut
+    /// (`max_error_body`).
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The body without a copy, consuming the answer.

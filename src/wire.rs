@@ -7,11 +7,11 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use crate::config::KEEP_ALIVE_MARGIN;
 use crate::error::Reason;
-use crate::response::Packing;
+use crate::response::{Headers, Packing};
 
 /// What is wrong with the bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) enum Parsed {
     /// The beginning of a head.
     Partial,
     /// An interim (1xx) answer of this many bytes.
-    Interim(usize),
+    Interim { length: usize, is_continue: bool },
     /// A head of this many bytes.
     Final(Box<Head>, usize),
 }
@@ -86,7 +86,7 @@ pub(crate) fn parse_head(bytes: &[u8], max_bytes: usize, max_fields: usize, to_h
         return Err(Fault(Reason::ProtocolUnexpected, "the answer switches protocols, which nobody asked for"));
     }
     if status.is_informational() {
-        return Ok(Parsed::Interim(length));
+        return Ok(Parsed::Interim { length, is_continue: status == StatusCode::CONTINUE });
     }
     let is_http_10 = response.version == Some(0);
     let head = Box::new(understand(status, response.headers, length, is_http_10, to_head)?);
@@ -177,6 +177,7 @@ pub(crate) struct Chunks {
     next: Next,
     /// Bytes of extensions and trailers so far.
     extras: usize,
+    trailers: Packing,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -200,13 +201,29 @@ pub(crate) enum Decoded {
 
 impl Chunks {
     pub(crate) fn new() -> Chunks {
-        Chunks { next: Next::Size, extras: 0 }
+        Chunks { next: Next::Size, extras: 0, trailers: Packing::default() }
     }
 
-    /// Decodes what it can into `body`, at most up to `max_body` bytes in all.
-    pub(crate) fn decode(&mut self, bytes: &[u8], body: &mut Vec<u8>, max_body: usize) -> Result<Decoded, Fault> {
+    /// How much of a chunk's data must still come.
+    pub(crate) fn data_left(&self) -> u64 {
+        if let Next::Data(left) = self.next { left } else { 0 }
+    }
+
+    /// So much of it has been taken without being looked at.
+    pub(crate) fn took(&mut self, bytes: u64) {
+        self.next = Next::Data(self.data_left() - bytes);
+    }
+
+    /// The trailer section (RFC 9112 7.1.2), once the body has ended.
+    pub(crate) fn into_trailers(self) -> Headers {
+        self.trailers.finish(Vec::new()).0
+    }
+
+    /// Decodes what it can to the end of `body`, at most `room` bytes.
+    pub(crate) fn decode(&mut self, bytes: &[u8], body: &mut Vec<u8>, room: usize) -> Result<Decoded, Fault> {
         const MALFORMED: Fault = Fault(Reason::ProtocolChunk, "the body's chunked coding is malformed");
         let mut used = 0;
+        let full = body.len() + room;
         loop {
             let rest = &bytes[used..];
             if self.extras > MAX_CHUNK_LINE {
@@ -222,12 +239,9 @@ impl Chunks {
                 }
                 Next::Data(0) => self.next = Next::LineEnd,
                 Next::Data(left) => {
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len()).min(full - body.len());
                     if take == 0 {
                         return Ok(Decoded::More(used));
-                    }
-                    if body.len() + take > max_body {
-                        return Err(Fault(Reason::LimitBody, "the body is over max_body"));
                     }
                     body.extend_from_slice(&rest[..take]);
                     used += take;
@@ -247,12 +261,25 @@ impl Chunks {
                     self.extras += line.len() + 2;
                     if line.is_empty() {
                         self.next = Next::Nothing;
+                    } else {
+                        let (name, value) = trailer(line).ok_or(MALFORMED)?;
+                        self.trailers.push(name, value);
                     }
                 }
                 Next::Nothing => return Ok(Decoded::End(used)),
             }
         }
     }
+}
+
+/// A field of the trailer section; nothing where it is none, or would say again how the body was framed.
+fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = line.iter().position(|&b| b == b':')?;
+    let name = http::HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = line[colon + 1..].trim_ascii();
+    let is_framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(&name);
+    let is_text = value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f));
+    (!is_framing && is_text).then(|| (std::str::from_utf8(&line[..colon]).unwrap_or_default(), value))
 }
 
 /// The bytes before the first CRLF; nothing where it has not come yet. A line feed alone ends no line.
@@ -341,7 +368,10 @@ mod tests {
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(5000));
         assert_eq!(parse_head(long.as_bytes(), 4096, 100, false).unwrap_err().0, Reason::LimitHeaders);
         let interim = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
-        assert!(matches!(parse_head(interim, 4096, 100, false), Ok(Parsed::Interim(28))));
+        assert!(matches!(
+            parse_head(interim, 4096, 100, false),
+            Ok(Parsed::Interim { length: 28, is_continue: false })
+        ));
     }
 
     #[test]
@@ -369,7 +399,25 @@ mod tests {
         let extended = format!("1;{}\r\na\r\n", "x".repeat(10_000)).repeat(2);
         assert_eq!(decode(&extended).unwrap_err().0, Reason::ProtocolChunk);
         assert_eq!(decode("65\r\nhello").unwrap().0, Decoded::More(9));
-        assert_eq!(decode(&format!("65\r\n{}", "a".repeat(101))).unwrap_err().0, Reason::LimitBody);
+        // No more than there is room for is taken.
+        assert_eq!(decode(&format!("65\r\n{}", "a".repeat(101))).unwrap().0, Decoded::More(104));
+    }
+
+    #[test]
+    fn trailers_are_fields_and_say_nothing_about_framing() {
+        let trailers = |section: &str| {
+            let mut chunks = Chunks::new();
+            chunks.decode(format!("0\r\n{section}\r\n").as_bytes(), &mut Vec::new(), 100).map(|decoded| {
+                assert!(matches!(decoded, Decoded::End(_)));
+                chunks.into_trailers()
+            })
+        };
+        let found = trailers("X-Sum: 7\r\nempty:\r\n").unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), [("x-sum", &b"7"[..]), ("empty", b"")]);
+        assert!(trailers("").unwrap().is_empty());
+        for bad in ["nothing\r\n", ": 1\r\n", "a b: 1\r\n", "a: \x01\r\n", "Content-Length: 1\r\n"] {
+            assert_eq!(trailers(bad).unwrap_err().0, Reason::ProtocolChunk, "{bad:?}");
+        }
     }
 
     proptest! {

@@ -306,15 +306,13 @@ fn h20_fields_that_belong_to_the_client_are_refused_before_anything_is_sent() {
 
 #[test]
 fn h22_a_great_error_answer_is_bounded_and_shown_to_nobody() {
-    let secret = "password=hunter2 ".repeat(1000);
+    let secret = "password=hunter2 ".repeat(100_000);
     let peer =
         Peer::saying(format!("HTTP/1.1 500 Oops\r\nX-Secret: hunter2\r\nContent-Length: 104857600\r\n\r\n{secret}"));
     let client = peer.client().build().unwrap();
-    let error = client.send(&peer.get("/path?token=hunter2").header("Authorization", "hunter2")).unwrap_err();
-    assert_eq!((error.reason(), error.delivery()), (Reason::LimitBody, Delivery::Answered));
-    for text in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
-        assert!(!text.contains("hunter2"), "{text}");
-    }
+    let answer = client.send(&peer.get("/path?token=hunter2").header("Authorization", "hunter2")).unwrap();
+    assert_eq!((answer.status(), answer.is_cut(), answer.body().len()), (500, true, 64 * 1024));
+    assert!(!format!("{answer:?}").contains("hunter2"), "{answer:?}");
     assert_eq!(peer.connections.load(Ordering::SeqCst), 1, "500 is an answer");
     assert_eq!(client.stats().connections_live, 0);
 }

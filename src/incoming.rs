@@ -1,0 +1,354 @@
+//! An answer that is read while it comes: [`Reader`] for blocking callers, [`AsyncReader`] for async ones.
+//!
+//! It owns what lies between the connection and the caller: the limit on the size, and going on after a break
+//! where that was asked for (RFC 9110 14.2, 13.1.5). A piece is read when the caller asks for it, so a slow
+//! caller slows the far side down and nothing piles up here. A body that broke never looks like one that ended.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
+use http::StatusCode;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::drive;
+use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
+use crate::exchange::{Core, Flow, Opened};
+use crate::request::Request;
+use crate::response::{Headers, Trace};
+
+/// What one piece holds at most.
+const PIECE: usize = 256 * 1024;
+
+/// What was known when the head had come, and the trailers once they have.
+struct Known {
+    status: StatusCode,
+    headers: Headers,
+    trailers: Headers,
+    trace: Trace,
+}
+
+/// The rest of an answer.
+struct Incoming {
+    core: Arc<Core>,
+    request: Request,
+    /// What proves that a representation is still the same.
+    validator: Option<String>,
+    trailers: Headers,
+    /// Where the body comes from; nothing once it has ended or broken.
+    flow: Option<Flow>,
+    broken: Option<Error>,
+    taken: u64,
+    /// How often it may still be gone on with after a break.
+    resumptions: usize,
+}
+
+impl Core {
+    /// Sends a request and reads the head of its answer.
+    async fn incoming(self: Arc<Self>, request: &Request) -> Result<(Known, Incoming)> {
+        let Opened { status, headers, trace, mut flow } = self.open(request).await?;
+        flow.begun.unbind();
+        let resumptions = if request.resumes() { self.config.max_attempts - 1 } else { 0 };
+        let mut incoming = Incoming {
+            core: self,
+            request: request.clone(),
+            validator: validator(status, &headers),
+            trailers: Headers::default(),
+            flow: Some(flow),
+            broken: None,
+            taken: 0,
+            resumptions,
+        };
+        // A body that is known to be empty has ended: its connection is free at once.
+        if incoming.flow.as_ref().is_some_and(|flow| flow.begun.length() == Some(0)) {
+            incoming.next().await?;
+        }
+        let trailers = incoming.trailers.clone();
+        Ok((Known { status, headers, trailers, trace }, incoming))
+    }
+
+    /// As [`Core::incoming`], for a caller that reads on its own thread.
+    pub(crate) fn reader(self: Arc<Self>, request: &Request) -> Result<Reader> {
+        let (known, incoming) = drive::block_on(self.incoming(request))?;
+        Ok(Reader { known, incoming, piece: Bytes::new() })
+    }
+
+    /// As [`Core::incoming`], for a caller on an executor.
+    pub(crate) async fn async_reader(self: Arc<Self>, request: &Request) -> Result<AsyncReader> {
+        let (known, incoming) = self.incoming(request).await?;
+        Ok(AsyncReader { known, state: State::Idle(Box::new(incoming)), piece: Bytes::new() })
+    }
+}
+
+impl Known {
+    fn learn(&mut self, incoming: &Incoming) {
+        if self.trailers.is_empty() && !incoming.trailers.is_empty() {
+            self.trailers = incoming.trailers.clone();
+        }
+    }
+}
+
+impl Incoming {
+    /// The next piece, or nothing at the end. An error is final, and comes again when asked again.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        loop {
+            match self.read().await {
+                Ok(piece) => return Ok(piece),
+                Err(error) if self.resumptions > 0 && may_resume(&error) => {
+                    self.flow = None;
+                    self.resumptions -= 1;
+                    if let Err(error) = self.resume(error).await {
+                        return self.fail(error);
+                    }
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Result<Option<Bytes>> {
+        self.flow = None;
+        self.broken = Some(error.clone());
+        Err(error)
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let Some(Flow { lease, begun }) = &mut self.flow else { return Ok(None) };
+            let connection = lease.connection();
+            begun.resume(connection, Instant::now());
+            let (mut piece, address) = (Vec::new(), connection.address);
+            let ended = connection.read_some(begun, &mut piece, PIECE).await.map_err(|error| {
+                let host = self.request.authority();
+                error.with_host(host).with_address(address)
+            })?;
+            if ended && let Some(Flow { mut lease, begun }) = self.flow.take() {
+                self.trailers = begun.trailers;
+                if lease.connection().is_reusable() {
+                    lease.end(Instant::now());
+                }
+            }
+            self.taken += piece.len() as u64;
+            if let Some(limit) = self.request.max_size().filter(|limit| self.taken > *limit) {
+                let detail = format!("the body is over the {limit} bytes of its size limit");
+                return Err(Error::new(Reason::LimitBody, Phase::Receive, detail).with_delivery(Delivery::Answered));
+            }
+            if !piece.is_empty() {
+                return Ok(Some(piece.into()));
+            }
+            if ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Asks for the rest of a body that broke; `broke` is the error where the target does not give it.
+    async fn resume(&mut self, broke: Error) -> Result<()> {
+        let Some(validator) = &self.validator else { return Err(broke) };
+        let rest = self.request.clone().header("range", format!("bytes={}-", self.taken)).header("if-range", validator);
+        tracing::debug!(host = self.request.authority(), from = self.taken, "going on after a break");
+        let Opened { status, headers, mut flow, .. } = self.core.open(&rest).await?;
+        // Anything but exactly the rest of the same representation would splice two bodies into one.
+        let range = headers.get("content-range").and_then(|range| std::str::from_utf8(range).ok());
+        let goes_on = range.is_some_and(|range| range.starts_with(&format!("bytes {}-", self.taken)));
+        if status != StatusCode::PARTIAL_CONTENT || !goes_on {
+            return Err(broke);
+        }
+        flow.begun.unbind();
+        self.flow = Some(flow);
+        Ok(())
+    }
+}
+
+/// What proves that the representation is still the same (RFC 9110 13.1.5: a strong validator).
+fn validator(status: StatusCode, headers: &Headers) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
+    let tag = text("etag").filter(|tag| !tag.starts_with("W/"));
+    tag.or_else(|| text("last-modified")).map(str::to_owned).filter(|_| status == StatusCode::OK)
+}
+
+/// Breaks of the way, not of the content.
+fn may_resume(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Connect | Kind::Timeout) || error.reason() == Reason::ProtocolIncomplete
+}
+
+macro_rules! about_the_answer {
+    ($name:ident) => {
+        impl $name {
+            /// The status code, 200 to 599.
+            pub fn status(&self) -> u16 {
+                self.known.status.as_u16()
+            }
+
+            /// Whether the status is 200 to 299.
+            pub fn is_success(&self) -> bool {
+                self.known.status.is_success()
+            }
+
+            /// The first value of a header, by its case-insensitive name; none where it is absent or not UTF-8.
+            pub fn header(&self, name: &str) -> Option<&str> {
+                std::str::from_utf8(self.known.headers.get(name)?).ok()
+            }
+
+            /// All headers.
+            pub fn headers(&self) -> &Headers {
+                &self.known.headers
+            }
+
+            /// The fields that came behind the body (RFC 9110 6.5): empty before its end.
+            pub fn trailers(&self) -> &Headers {
+                &self.known.trailers
+            }
+
+            /// The length of the whole body in bytes, where the target has announced it.
+            pub fn length(&self) -> Option<u64> {
+                self.header("content-length")?.parse().ok()
+            }
+
+            /// How the call went until the head of its answer had come.
+            pub fn trace(&self) -> &Trace {
+                &self.known.trace
+            }
+        }
+    };
+}
+
+/// An answer whose body is read while it comes: an [`io::Read`], in constant memory.
+///
+/// It holds its connection until the body has ended or it is dropped; dropped before the end, the connection is closed.
+/// From the head on there is no total deadline, but less than `min_progress` within `stall_timeout` is an error. An
+/// error of `read` holds the [`Error`] ([`io::Error::get_ref`]); a body that broke off never ends as if it were whole.
+pub struct Reader {
+    known: Known,
+    incoming: Incoming,
+    /// What has come and was not asked for yet.
+    piece: Bytes,
+}
+
+impl Reader {
+    /// The next piece, up to 256 KiB, or nothing at the end: what `read` gives, without a copy.
+    ///
+    /// # Errors
+    /// As those of a call, with [`Delivery::Answered`]; [`Reason::ProtocolIncomplete`] where the body broke off,
+    /// [`Reason::LimitBody`] where it is over the request's `size_limit`.
+    pub fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if !self.piece.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.piece)));
+        }
+        let next = drive::block_on(self.incoming.next());
+        self.known.learn(&self.incoming);
+        next
+    }
+}
+
+about_the_answer!(Reader);
+
+impl io::Read for Reader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && !into.is_empty() {
+            self.piece = self.chunk().map_err(into_io)?.unwrap_or_default();
+        }
+        let size = into.len().min(self.piece.len());
+        self.piece.split_to(size).copy_to_slice(&mut into[..size]);
+        Ok(size)
+    }
+}
+
+/// An answer whose body is read while it comes: a [`Stream`] of pieces and an [`AsyncRead`], in constant memory.
+///
+/// As [`Reader`] otherwise.
+pub struct AsyncReader {
+    known: Known,
+    state: State,
+    piece: Bytes,
+}
+
+enum State {
+    Idle(Box<Incoming>),
+    Reading(Pin<Box<dyn Future<Output = (Box<Incoming>, Result<Option<Bytes>>)> + Send>>),
+    /// Between the two, for the length of one function.
+    Moving,
+}
+
+impl AsyncReader {
+    /// The next piece, up to 256 KiB, or nothing at the end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As [`Reader::chunk`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if !self.piece.is_empty() {
+            return Poll::Ready(Ok(Some(std::mem::take(&mut self.piece))));
+        }
+        if let State::Idle(_) = self.state
+            && let State::Idle(mut incoming) = std::mem::replace(&mut self.state, State::Moving)
+        {
+            self.state = State::Reading(Box::pin(async move {
+                let next = incoming.next().await;
+                (incoming, next)
+            }));
+        }
+        let State::Reading(reading) = &mut self.state else {
+            return Poll::Ready(Err(Error::new(Reason::Internal, Phase::Receive, "a read panicked")));
+        };
+        let (incoming, next) = ready!(reading.as_mut().poll(cx));
+        self.known.learn(&incoming);
+        self.state = State::Idle(incoming);
+        Poll::Ready(next)
+    }
+}
+
+about_the_answer!(AsyncReader);
+
+impl Stream for AsyncReader {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.poll_piece(cx).map(Result::transpose)
+    }
+}
+
+impl AsyncRead for AsyncReader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.piece.is_empty() && into.remaining() > 0 {
+            self.piece = ready!(self.poll_piece(cx)).map_err(into_io)?.unwrap_or_default();
+        }
+        let size = into.remaining().min(self.piece.len());
+        into.put_slice(&self.piece.split_to(size));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The error as readers know it; the whole one is inside.
+fn into_io(error: Error) -> io::Error {
+    let kind = match error.kind() {
+        Kind::Timeout => io::ErrorKind::TimedOut,
+        Kind::Connect => io::ErrorKind::ConnectionReset,
+        _ if error.reason() == Reason::ProtocolIncomplete => io::ErrorKind::UnexpectedEof,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+macro_rules! debug_without_content {
+    ($($name:ident),+) => {
+        $(impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).field("status", &self.status()).finish_non_exhaustive()
+            }
+        })+
+    };
+}
+
+debug_without_content!(Reader, AsyncReader);
