@@ -22,6 +22,8 @@ struct Group {
     site: Arc<Site>,
     rows: Vec<usize>,
     taken: Cell<usize>,
+    /// How many may be under way at once.
+    most: usize,
     lanes: Cell<usize>,
 }
 
@@ -33,8 +35,8 @@ impl Group {
     }
 
     /// The group with rows left that has the fewest lanes, and room for one more.
-    fn neediest(groups: &[Group], most: usize) -> Option<&Group> {
-        let open = groups.iter().filter(|group| group.taken.get() < group.rows.len() && group.lanes.get() < most);
+    fn neediest(groups: &[Group]) -> Option<&Group> {
+        let open = groups.iter().filter(|group| group.taken.get() < group.rows.len() && group.lanes.get() < group.most);
         open.min_by_key(|group| group.lanes.get())
     }
 }
@@ -53,14 +55,14 @@ impl Core {
             each.borrow_mut()(row, &outcome);
             outcomes.borrow_mut()[row] = Some(outcome);
         });
-        let most = self.config.connections_per_origin();
-        let useful: usize = groups.iter().map(|group| most.min(group.rows.len())).sum();
+        let useful: usize = groups.iter().map(|group| group.most.min(group.rows.len())).sum();
+        let on_each = groups.iter().map(|group| group.most / self.config.connections_per_origin()).max().unwrap_or(1);
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
-        let lanes = (0..useful.min(self.config.connections())).map(|_| {
+        let lanes = (0..useful.min(self.config.connections() * on_each)).map(|_| {
             let (outcomes, each, groups) = (&outcomes, &each, &groups);
             let lane: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
-                while let Some(group) = Group::neediest(groups, most) {
+                while let Some(group) = Group::neediest(groups) {
                     group.lanes.set(group.lanes.get() + 1);
                     while let Some(row) = group.next() {
                         let outcome = self.call(&requests[row], Some(latest)).await;
@@ -99,7 +101,10 @@ impl Core {
             }
             match groups.get_mut(last) {
                 Some(group) => group.rows.push(row),
-                None => groups.push(Group { site, rows: vec![row], taken: Cell::new(0), lanes: Cell::new(0) }),
+                None => {
+                    let most = site.capacity(true);
+                    groups.push(Group { site, rows: vec![row], taken: Cell::new(0), most, lanes: Cell::new(0) });
+                }
             }
         }
         groups

@@ -229,7 +229,7 @@ options! {
         "After this long without an answer the next address is dialled as well (RFC 8305 section 5).",
         "One dead address costs a quarter of a second, once.";
     keep_alive: Duration = "30s", "1s" ..= "2h",
-        "When TCP keep-alive probes begin on a silent connection.",
+        "When TCP keep-alive probes begin on a silent connection, and HTTP/2 sends a PING.",
         "Below the idle limit of most proxies and NAT tables (60 s).";
     max_idle: Duration = "50s", "10ms" ..= "1h",
         "An idle connection is closed after this long.",
@@ -265,8 +265,11 @@ options! {
         "How much is kept of the body of a buffered answer with a status of 400 or more; a longer one is cut, and says so.",
         "An explanation is short; a page of HTML for every row fills memory and logs.";
     protocol: Protocol = "auto", "" ..= "",
-        "`auto` or `http1`.",
-        "One request at a time per connection is fastest for blocking callers.";
+        "`http1`; `http2`: wherever a target agrees (ALPN) over TLS, and without asking over plain TCP; or `auto`: HTTP/1.1 for blocking callers and plain TCP, ALPN for async callers.",
+        "One request at a time per connection is fastest where the caller drives it; many at once need few connections.";
+    max_streams: usize = "100", "1" ..= "10000",
+        "The most requests at once on one HTTP/2 connection; fewer where the target says so.",
+        "What most servers allow (RFC 9113 6.5.2 recommends no less).";
     user_agent: HeaderText = "pinlink/0.1.0", "" ..= "",
         "The `User-Agent` header, where a request has none.",
         "Operators of targets can tell who calls.";

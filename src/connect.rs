@@ -30,6 +30,10 @@ use crate::retry::full_jitter;
 use crate::stream::{Io, Meter, Stream};
 use crate::tls;
 
+/// The names of protocols in TLS (RFC 7301).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
+
 /// Whom to dial for an origin, and under which name.
 pub(crate) struct Route {
     /// `host:port` of the origin, for messages.
@@ -41,9 +45,24 @@ pub(crate) struct Route {
     pub(crate) server_name: Option<ServerName<'static>>,
 }
 
+/// Which versions of HTTP a new connection may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Http1,
+    /// HTTP/2 where the target chooses it, or without asking over plain TCP.
+    Http2,
+}
+
+/// A connection just made, by the version that it speaks.
+pub(crate) enum Dialled {
+    Http1(Box<Connection>),
+    Http2(Parts),
+}
+
 /// Dials for one client.
 pub(crate) struct Dialer {
-    tls: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
     policy: AddressPolicy,
     lookup: Arc<Lookup>,
     counters: Arc<Counters>,
@@ -58,18 +77,24 @@ impl Dialer {
         counters: Arc<Counters>,
     ) -> Dialer {
         let policy = AddressPolicy::new(config.allow_addresses.0.clone());
-        Dialer { tls: TlsConnector::from(tls), policy, lookup, counters, config }
+        let speaking = |protocols: &[&[u8]]| {
+            let mut tls = ClientConfig::clone(&tls);
+            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(tls))
+        };
+        let (http1, http2) = (speaking(&[HTTP1]), speaking(&[HTTP2, HTTP1]));
+        Dialer { http1, http2, policy, lookup, counters, config }
     }
 
     /// A connection to the route's origin.
-    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>) -> Result<Box<Connection>> {
+    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>, offer: Offer) -> Result<Dialled> {
         let live = Live::new(&self.counters);
         let begun = Instant::now();
-        let result = match self.dial_pinned(route).await {
+        let result = match self.dial_pinned(route, offer).await {
             Err(error)
                 if matches!(error.kind(), crate::error::Kind::Connect) && self.refresh(&route.host, begun).await =>
             {
-                self.dial_pinned(route).await
+                self.dial_pinned(route, offer).await
             }
             result => result,
         };
@@ -93,11 +118,19 @@ impl Dialer {
             live,
             place,
         };
-        Ok(Box::new(Connection::new(parts)))
+        let speaks_http2 = match &parts.io {
+            Io::Plain(_) => offer == Offer::Http2,
+            Io::Tls(session) => session.get_ref().1.alpn_protocol() == Some(HTTP2),
+        };
+        Ok(if speaks_http2 { Dialled::Http2(parts) } else { Dialled::Http1(Box::new(Connection::new(parts))) })
     }
 
     /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.
-    async fn dial_pinned(&self, route: &Route) -> Result<(Io, Arc<Meter>, SocketAddr, Duration, Duration)> {
+    async fn dial_pinned(
+        &self,
+        route: &Route,
+        offer: Offer,
+    ) -> Result<(Io, Arc<Meter>, SocketAddr, Duration, Duration)> {
         let begun = Instant::now();
         let deadline = begun + self.config.connect_timeout;
         let addresses = route.host.in_order(begun, fastrand::usize(..));
@@ -115,8 +148,9 @@ impl Dialer {
             let meter = Arc::new(Meter::default());
             let stream = Stream::new(socket, Arc::clone(&meter))
                 .map_err(|error| socket_error(&error, 1).with_address(address))?;
-            let shaken =
-                self.shake_hands(route, stream).instrument(tracing::debug_span!("handshake", host = %route.label));
+            let shaken = self
+                .shake_hands(route, stream, offer)
+                .instrument(tracing::debug_span!("handshake", host = %route.label));
             match shaken.await {
                 Ok(io) => {
                     route.host.favour(address.ip());
@@ -207,11 +241,12 @@ impl Dialer {
         socket.set_tcp_user_timeout(Some(self.config.stall_timeout.max(Duration::from_secs(1))))
     }
 
-    async fn shake_hands(&self, route: &Route, stream: Stream) -> Result<Io> {
+    async fn shake_hands(&self, route: &Route, stream: Stream, offer: Offer) -> Result<Io> {
         let Some(name) = &route.server_name else {
             return Ok(Io::Plain(stream));
         };
-        let shaken = self.tls.connect(name.clone(), stream);
+        let connector = if offer == Offer::Http2 { &self.http2 } else { &self.http1 };
+        let shaken = connector.connect(name.clone(), stream);
         match tokio::time::timeout(self.config.handshake_timeout, shaken).await {
             Ok(Ok(session)) => {
                 self.counters.handshakes.one();

@@ -216,7 +216,7 @@ impl Connection {
             Some(head) => head,
             None => self.read_head(request.is_head(), bounds, &mut watch).await?,
         };
-        watch.answered = true;
+        watch.answered();
         let head_at = Instant::now();
         if let Some(announced) = head.max_idle {
             self.max_idle = self.max_idle.min(announced);
@@ -263,7 +263,7 @@ impl Connection {
     /// Writes the head and the body behind it. Where the far side answers before the end of them the rest is not sent
     /// (RFC 9112 9.5).
     async fn send(&mut self, mut body: &[u8], bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
-        watch.body = body.len() as u64;
+        watch.expect_body(body.len() as u64);
         if body.len() <= COPIED_BODY {
             self.outgoing.extend_from_slice(body);
             body = &[];
@@ -306,12 +306,12 @@ impl Connection {
         let mut upload = Upload::begin(request.content())
             .ok_or_else(|| watch.failed(&self.meter, Reason::CanceledBody, "the body was read by an earlier try"))?;
         // Until all of it is out the request is being sent, however long it is.
-        watch.body = u64::MAX;
+        watch.expect_body(u64::MAX);
         if expects {
             if let Some(head) = self.send(&[], bounds, watch).await? {
                 return Ok(Some(head));
             }
-            watch.body = u64::MAX;
+            watch.expect_body(u64::MAX);
             if let Some(head) = self.await_continue(bounds, watch).await? {
                 return Ok(Some(head));
             }
@@ -372,7 +372,7 @@ impl Connection {
         })
         .await?;
         if early.is_none() {
-            watch.body = 0;
+            watch.expect_body(0);
         }
         Ok(early)
     }
@@ -490,23 +490,12 @@ impl Connection {
 
     /// Reads the body to its end. Of a failure's body no more than a part is kept: true where it was longer.
     async fn read_whole(&mut self, begun: &mut Begun, body: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
-        let is_failure = begun.head.status.as_u16() >= 400;
-        let most = if is_failure { bounds.max_error_body.min(bounds.max_body) } else { bounds.max_body };
-        if let Rest::Length(length) = begun.rest {
-            let fits = usize::try_from(length).ok().filter(|length| *length <= most);
-            if fits.is_none() && !is_failure {
-                return Err(over(most));
-            }
-            // Not more is reserved on the far side's word; the rest grows with what really comes.
-            body.reserve_exact(fits.unwrap_or(most).min(TRUSTED_LENGTH) + 1);
-        }
+        let keeping = Keeping::new(begun.head.status, begun.length(), bounds, body)?;
         loop {
             let before = body.len();
-            if self.read_some(begun, body, most - before).await? {
-                return Ok(false);
-            }
-            if body.len() == before {
-                return if is_failure { Ok(true) } else { Err(over(most)) };
+            let ended = self.read_some(begun, body, keeping.most - before).await?;
+            if let Some(is_cut) = keeping.judge(ended, body.len() - before)? {
+                return Ok(is_cut);
             }
         }
     }
@@ -595,7 +584,7 @@ impl Connection {
 impl Begun {
     /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
     pub(crate) fn unbind(&mut self) {
-        self.watch.deadline = self.head_at + UNBOUND;
+        self.watch.unbind(self.head_at);
     }
 
     /// The reader is back: what it did in between was not the far side's doing.
@@ -621,6 +610,39 @@ fn consume(buffer: &mut Vec<u8>, bytes: usize) {
     }
 }
 
+/// How much of a body is kept, and what becomes of one that is longer.
+pub(crate) struct Keeping {
+    pub(crate) most: usize,
+    is_failure: bool,
+}
+
+impl Keeping {
+    /// The rule for a body of this length, if the far side has announced one; memory for it is reserved.
+    pub(crate) fn new(status: StatusCode, length: Option<u64>, bounds: &Bounds, body: &mut Vec<u8>) -> Result<Keeping> {
+        let is_failure = status.as_u16() >= 400;
+        let most = if is_failure { bounds.max_error_body.min(bounds.max_body) } else { bounds.max_body };
+        if let Some(length) = length.filter(|length| *length > 0) {
+            let fits = usize::try_from(length).ok().filter(|length| *length <= most);
+            if fits.is_none() && !is_failure {
+                return Err(over(most));
+            }
+            // Not more is reserved on the far side's word; the rest grows with what really comes.
+            body.reserve_exact(fits.unwrap_or(most).min(TRUSTED_LENGTH) + 1);
+        }
+        Ok(Keeping { most, is_failure })
+    }
+
+    /// Whether that was all, and if so whether it was cut; an error where more comes than may be.
+    pub(crate) fn judge(&self, ended: bool, got: usize) -> Result<Option<bool>> {
+        match got {
+            _ if ended => Ok(Some(false)),
+            0 if self.is_failure => Ok(Some(true)),
+            0 => Err(over(self.most)),
+            _ => Ok(None),
+        }
+    }
+}
+
 fn over(most: usize) -> Error {
     answered(Reason::LimitBody, format!("the body is over {most} bytes"))
 }
@@ -641,7 +663,7 @@ fn answered(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
 }
 
 /// The deadline of an exchange, the watch over its progress, and what its failures mean at each point.
-struct Watch {
+pub(crate) struct Watch {
     deadline: Instant,
     timeout: Duration,
     stall: Duration,
@@ -659,7 +681,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
+    pub(crate) fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
         Watch {
             deadline: bounds.deadline,
             timeout: bounds.timeout,
@@ -693,7 +715,7 @@ impl Watch {
     }
 
     /// Ready with an error when the call's time is over or nothing has moved for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
         if meter.moved() - self.moved >= self.min_progress {
             self.begin_window(meter, Instant::now());
         }
@@ -712,13 +734,29 @@ impl Watch {
         })
     }
 
-    fn begin_window(&mut self, meter: &Meter, now: Instant) {
+    /// How long the body is that is being sent: until so much more than a head is out, the request is being sent.
+    pub(crate) fn expect_body(&mut self, length: u64) {
+        self.body = length;
+    }
+
+    /// The head of the answer has come.
+    pub(crate) fn answered(&mut self) {
+        self.answered = true;
+    }
+
+    /// From here on only pauses are bounded.
+    pub(crate) fn unbind(&mut self, now: Instant) {
+        self.deadline = now + UNBOUND;
+    }
+
+    /// Begins to count progress anew.
+    pub(crate) fn begin_window(&mut self, meter: &Meter, now: Instant) {
         self.moved = meter.moved();
         self.moved_at = now;
     }
 
     /// An error with the phase and the delivery of this moment.
-    fn failed(&self, meter: &Meter, reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
+    pub(crate) fn failed(&self, meter: &Meter, reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
         let (phase, delivery) = match meter.sent.load(Relaxed) - self.sent_before {
             _ if self.answered => (Phase::Receive, Delivery::Answered),
             0 => (Phase::Send, Delivery::NotSent),

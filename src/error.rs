@@ -97,6 +97,8 @@ reasons! {
         ConnectUnreachable "Unreachable" "There is no route to any address.";
         ConnectLocalPorts "LocalPorts" "This machine has no free local port.";
         ConnectResource "Resource" "This process has no free file descriptor or memory.";
+        ConnectGoAway "GoAway" "The far side closed the HTTP/2 connection and did not process the request.";
+        ConnectStreamRefused "StreamRefused" "The far side refused the HTTP/2 stream and did not process the request.";
         ConnectIo "Io" "The operating system reported another error.";
     }
     Dns {
@@ -113,6 +115,7 @@ reasons! {
         LimitHeaders "Headers" "The answer's header section is over `max_headers` or `max_header_count`.";
         LimitInterim "Interim" "More interim (1xx) answers than `max_interim`.";
         LimitBody "Body" "The answer's body is over `max_body`.";
+        LimitFlood "Flood" "The far side sends frames that carry nothing, or faster than they are read.";
     }
     Overloaded { Overloaded "Queue" "`max_waiting` callers wait for this origin already."; }
     Policy {
@@ -125,6 +128,7 @@ reasons! {
         ProtocolFraming "Framing" "The answer's length is ambiguous (RFC 9112 6.3).";
         ProtocolChunk "Chunk" "The answer's chunked coding is malformed.";
         ProtocolIncomplete "Incomplete" "The connection ended inside the answer.";
+        ProtocolHttp2 "Http2" "The far side broke the HTTP/2 protocol (RFC 9113).";
         ProtocolUnexpected "Unexpected" "The far side sent what nobody asked for.";
     }
     Timeout {

@@ -64,6 +64,7 @@ counters! {
     dial_failures: "Dials that ended in an error, over all addresses.",
     handshakes: "TLS handshakes completed.",
     resumptions: "TLS handshakes that resumed an earlier session.",
+    http2: "HTTP/2 connections made.",
     reuses: "Requests sent on a connection that had served another before.",
     waits: "Calls that had to wait for a connection.",
     replaced: "Reused connections found dead before a byte was sent, and replaced.",

@@ -16,8 +16,9 @@ use crate::connection::{Answer, Begun, Bounds};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
+use crate::http2::Exchange;
 use crate::pin_set::PinSet;
-use crate::pool::{Lease, Pool, Site};
+use crate::pool::{Lease, Leased, Pool, Site, Stream};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
@@ -52,9 +53,58 @@ pub(crate) struct Opened {
 }
 
 /// Where the rest of an answer comes from.
-pub(crate) struct Flow {
-    pub(crate) lease: Lease,
-    pub(crate) begun: Begun,
+pub(crate) enum Flow {
+    Connection { lease: Lease, begun: Begun },
+    // The exchange is dropped first: its end is what makes the stream free.
+    Stream { exchange: Box<Exchange>, stream: Stream },
+}
+
+impl Flow {
+    /// Whoever reads the rest takes the time that it takes: from here on only the far side's pauses are bounded.
+    pub(crate) fn unbind(&mut self) {
+        match self {
+            Flow::Connection { begun, .. } => begun.unbind(),
+            Flow::Stream { exchange, .. } => exchange.unbind(),
+        }
+    }
+
+    /// How long the body is, where the far side has said so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Flow::Connection { begun, .. } => begun.length(),
+            Flow::Stream { exchange, .. } => exchange.length(),
+        }
+    }
+
+    /// Appends what comes next of the body, at most `room` bytes; true at its end.
+    pub(crate) async fn read_some(&mut self, into: &mut Vec<u8>, room: usize) -> Result<bool> {
+        match self {
+            Flow::Connection { lease, begun } => {
+                let connection = lease.connection();
+                begun.resume(connection, Instant::now());
+                let address = connection.address;
+                connection.read_some(begun, into, room).await.map_err(|error| error.with_address(address))
+            }
+            Flow::Stream { exchange, stream } => {
+                exchange.resume(Instant::now());
+                let address = stream.channel().address;
+                exchange.read_some(into, room).await.map_err(|error| error.with_address(address))
+            }
+        }
+    }
+
+    /// Gives back what carried the body, which has ended; what came behind it is returned.
+    pub(crate) fn end(self, now: Instant) -> Headers {
+        match self {
+            Flow::Connection { mut lease, begun } => {
+                if lease.connection().is_reusable() {
+                    lease.end(now);
+                }
+                begun.trailers
+            }
+            Flow::Stream { exchange, .. } => exchange.trailers,
+        }
+    }
 }
 
 impl Taken {
@@ -220,49 +270,47 @@ impl Core {
     ) -> Result<Taken, (Error, bool)> {
         let Limits { deadline, timeout, begun, take } = limits;
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
-        let leased =
-            pin!(site.lease(deadline, timeout)).instrument(tracing::debug_span!("lease", host = %site.label)).await;
-        let mut lease = leased.map_err(|error| (error, false))?;
+        let leased = pin!(site.lease(drive::is_driven(), deadline, timeout))
+            .instrument(tracing::debug_span!("lease", host = %site.label))
+            .await;
+        let leased = leased.map_err(|error| (error, false))?;
         let leased_at = Instant::now();
-        let connection = lease.connection();
-        let reused = connection.uses > 0;
-        if reused {
-            self.counters.reuses.one();
-        }
-        let (was_idle, idle_since) = (connection.was_idle, connection.idle_since);
-        let bounds = self.bounds(request, deadline, timeout);
         if leased_at >= deadline {
-            lease.end(leased_at);
+            leased.end(leased_at);
             return Err((late(timeout), false));
         }
-        let address = connection.address;
+        let bounds = self.bounds(request, deadline, timeout);
+        let mut trace = Trace { attempts: 1, queue: leased_at.duration_since(begun), ..Trace::default() };
+        let span = tracing::debug_span!("exchange", host = %site.label);
+        let mut lease = match leased {
+            Leased::Connection(lease) => lease,
+            Leased::Stream(stream) => {
+                let shared = pin!(self.attempt_shared(site, request, stream, &bounds, trace, begun, take));
+                return shared.instrument(span).await;
+            }
+        };
+        let connection = lease.connection();
+        trace.address = Some(connection.address);
+        trace.reused = connection.uses > 0;
+        if trace.reused {
+            self.counters.reuses.one();
+        } else {
+            (trace.connect, trace.handshake) = (connection.connect, connection.handshake);
+        }
+        let (was_idle, idle_since, address) = (connection.was_idle, connection.idle_since, connection.address);
         let failed = |error: Error| {
             if was_idle && error.delivery() == Delivery::NotSent && error.kind() == Kind::Connect {
                 site.learn_idle(leased_at, idle_since);
             }
             (error.with_address(address), was_idle)
         };
-        let mut trace = Trace {
-            address: Some(address),
-            attempts: 1,
-            reused,
-            queue: leased_at.duration_since(begun),
-            connect: if reused { Duration::ZERO } else { connection.connect },
-            handshake: if reused { Duration::ZERO } else { connection.handshake },
-            wait: Duration::ZERO,
-            receive: Duration::ZERO,
-            total: Duration::ZERO,
-        };
-        let span = tracing::debug_span!("exchange", host = %site.label);
         match take {
             Take::Whole => {
                 let exchanged =
                     pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
                 let Answer { status, headers, body, trailers, is_cut, head_at } = exchanged.map_err(failed)?;
                 let ended_at = Instant::now();
-                trace.wait = head_at.duration_since(leased_at);
-                trace.receive = ended_at.duration_since(head_at);
-                trace.total = ended_at.duration_since(begun);
+                trace.note(leased_at, head_at, ended_at, begun);
                 if connection.is_reusable() {
                     lease.end(ended_at);
                 }
@@ -271,14 +319,53 @@ impl Core {
             Take::Head => {
                 let opened =
                     pin!(connection.begin(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-                let mut answer = opened.map_err(failed)?;
-                trace.wait = answer.head_at.duration_since(leased_at);
-                trace.total = answer.head_at.duration_since(begun);
-                let (headers, _) = std::mem::take(&mut answer.head.fields).finish(Vec::new());
-                let opened = Opened { status: answer.head.status, headers, trace, flow: Flow { lease, begun: answer } };
-                Ok(Taken::Head(Box::new(opened)))
+                let mut begun_answer = opened.map_err(failed)?;
+                trace.note(leased_at, begun_answer.head_at, begun_answer.head_at, begun);
+                let (headers, _) = std::mem::take(&mut begun_answer.head.fields).finish(Vec::new());
+                let status = begun_answer.head.status;
+                let flow = Flow::Connection { lease, begun: begun_answer };
+                Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })))
             }
         }
+    }
+
+    /// One try on a connection that carries others beside it.
+    #[expect(clippy::too_many_arguments, reason = "the second half of `attempt`, which is one function by its meaning")]
+    async fn attempt_shared(
+        &self,
+        site: &Site,
+        request: &Request,
+        stream: Stream,
+        bounds: &Bounds,
+        mut trace: Trace,
+        begun: Instant,
+        take: Take,
+    ) -> Result<Taken, (Error, bool)> {
+        let leased_at = begun + trace.queue;
+        let channel = stream.channel();
+        trace.is_http2 = true;
+        trace.address = Some(channel.address);
+        trace.reused = channel.uses() > 0;
+        if trace.reused {
+            self.counters.reuses.one();
+        } else {
+            (trace.connect, trace.handshake) = (channel.connect, channel.handshake);
+        }
+        let failed = |error: Error| (error.with_address(channel.address), trace.reused);
+        let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;
+        let (status, head_at) = (exchange.status, exchange.head_at);
+        let headers = std::mem::take(&mut exchange.headers);
+        if take == Take::Head {
+            trace.note(leased_at, head_at, head_at, begun);
+            let flow = Flow::Stream { stream, exchange: Box::new(exchange) };
+            return Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })));
+        }
+        let mut body = Vec::new();
+        let is_cut = exchange.read_whole(&mut body, bounds).await.map_err(failed)?;
+        let trailers = std::mem::take(&mut exchange.trailers);
+        drop((exchange, stream));
+        trace.note(leased_at, head_at, Instant::now(), begun);
+        Ok(Taken::Whole(Response { status, headers, body: body.into(), trailers, is_cut, trace }))
     }
 
     fn bounds(&self, request: &Request, deadline: Instant, timeout: Duration) -> Bounds {

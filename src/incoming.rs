@@ -52,7 +52,7 @@ impl Core {
     /// Sends a request and reads the head of its answer.
     async fn incoming(self: Arc<Self>, request: &Request) -> Result<(Known, Incoming)> {
         let Opened { status, headers, trace, mut flow } = self.open(request).await?;
-        flow.begun.unbind();
+        flow.unbind();
         let resumptions = if request.resumes() { self.config.max_attempts - 1 } else { 0 };
         let mut incoming = Incoming {
             core: self,
@@ -65,7 +65,7 @@ impl Core {
             resumptions,
         };
         // A body that is known to be empty has ended: its connection is free at once.
-        if incoming.flow.as_ref().is_some_and(|flow| flow.begun.length() == Some(0)) {
+        if incoming.flow.as_ref().is_some_and(|flow| flow.length() == Some(0)) {
             incoming.next().await?;
         }
         let trailers = incoming.trailers.clone();
@@ -122,19 +122,12 @@ impl Incoming {
 
     async fn read(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let Some(Flow { lease, begun }) = &mut self.flow else { return Ok(None) };
-            let connection = lease.connection();
-            begun.resume(connection, Instant::now());
-            let (mut piece, address) = (Vec::new(), connection.address);
-            let ended = connection.read_some(begun, &mut piece, PIECE).await.map_err(|error| {
-                let host = self.request.authority();
-                error.with_host(host).with_address(address)
-            })?;
-            if ended && let Some(Flow { mut lease, begun }) = self.flow.take() {
-                self.trailers = begun.trailers;
-                if lease.connection().is_reusable() {
-                    lease.end(Instant::now());
-                }
+            let Some(flow) = &mut self.flow else { return Ok(None) };
+            let mut piece = Vec::new();
+            let read = flow.read_some(&mut piece, PIECE).await;
+            let ended = read.map_err(|error| error.with_host(self.request.authority()))?;
+            if ended && let Some(flow) = self.flow.take() {
+                self.trailers = flow.end(Instant::now());
             }
             self.taken += piece.len() as u64;
             if let Some(limit) = self.request.max_size().filter(|limit| self.taken > *limit) {
@@ -162,7 +155,7 @@ impl Incoming {
         if status != StatusCode::PARTIAL_CONTENT || !goes_on {
             return Err(broke);
         }
-        flow.begun.unbind();
+        flow.unbind();
         self.flow = Some(flow);
         Ok(())
     }

@@ -78,7 +78,7 @@ impl Draft {
             }
         }
         let life = Life::begin(self.config, self.tls, self.lookup, Pins::new(hosts), self.imported, self.counters)?;
-        life.prewarm().await?;
+        life.prewarm(drive::is_driven()).await?;
         Ok(Handle { life: ArcSwap::from_pointee(life), closed: AtomicBool::new(false) })
     }
 }
@@ -224,7 +224,7 @@ impl Life {
     }
 
     /// Makes the connections that `prewarm` asks for. One that fails is left to the first call, which will say why.
-    async fn prewarm(&self) -> Result<()> {
+    async fn prewarm(&self, is_driven: bool) -> Result<()> {
         let config = &self.core.config;
         if config.prewarm == 0 {
             return Ok(());
@@ -240,7 +240,7 @@ impl Life {
             warms.push(process::spawn(async move {
                 let mut leases = Vec::new();
                 for _ in 0..share {
-                    match site.lease(deadline, timeout).await {
+                    match site.lease(is_driven, deadline, timeout).await {
                         Ok(lease) => leases.push(lease),
                         Err(error) => {
                             tracing::warn!(host = %site.label, reason = error.reason().as_str(), "prewarming failed");

@@ -1,33 +1,35 @@
 //! The connections of one client: leases, caps, idle and age limits.
 //!
-//! It owns one deadpool per origin, the sites that requests look up, and what happens to a connection when
-//! its lease ends. deadpool keeps the order of those who wait for an origin; [`Places`] keeps the cap over
+//! It owns one deadpool per origin, the sites that requests look up, the choice between a connection of one's
+//! own and a stream among others, and what happens to a connection when its lease ends. deadpool keeps the order of those who wait for an origin; [`Places`] keeps the cap over
 //! all origins. Dialling is handed to the runtime; time is the monotonic clock's.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 
-use crate::config::{Config, LEAST_LEARNED_IDLE};
-use crate::connect::{Dialer, Route};
+use crate::config::{Config, LEAST_LEARNED_IDLE, Protocol};
+use crate::connect::{Dialer, Dialled, Offer, Route};
 use crate::connection::Connection;
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
-use crate::limit::{Grant, Places};
+use crate::http2::{Care, Channel};
+use crate::limit::{Grant, Places, Wish};
 use crate::origin::{Origin, Scheme};
 use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::process;
 use crate::request::OwnFields;
 use crate::retry::Budget;
+use crate::streams::{Slot, Streams, Turn};
 use crate::tls;
 
 /// Spellings of origins that are remembered beside the canonical ones; more are looked up the slow way.
@@ -40,12 +42,27 @@ pub(crate) struct Site {
     pub(crate) own: OwnFields,
     pub(crate) host: Arc<Host>,
     budget: Mutex<Budget>,
+    scheme: Scheme,
+    /// Those that carry one exchange at a time.
     connections: managed::Pool<Maker>,
+    /// Those that carry many.
+    streams: Arc<Streams>,
+    /// Asked for HTTP/2 (ALPN), the target chose HTTP/1.1.
+    speaks_http1: AtomicBool,
+    route: Arc<Route>,
+    spare: Spare,
     /// Those who hold or wait for a connection.
     callers: AtomicUsize,
     shared: Arc<Shared>,
+    pool: Weak<Pool>,
     index: usize,
 }
+
+/// A connection that was made for many exchanges and carries one at a time, until somebody takes it.
+type Spare = Arc<Mutex<Option<Box<Connection>>>>;
+
+/// A stream that ends gives its connection up after so many, where somebody waits for its place.
+const TURNS: usize = 64;
 
 /// What all sites of a client share.
 struct Shared {
@@ -183,28 +200,42 @@ impl Pool {
             None => origin.host_header(),
         };
         let label = origin.host_port();
-        let route = Route { label: label.clone(), host: Arc::clone(&host), port, server_name };
-        let mut all = self.all();
-        let index = all.len();
-        let maker =
-            Maker { route: Arc::new(route), shared: Arc::clone(&self.shared), pool: Arc::downgrade(self), index };
+        let route = Arc::new(Route { label: label.clone(), host: Arc::clone(&host), port, server_name });
+        let index = self.shared.places.add_origin(config.connections_per_origin());
+        let spare = Spare::default();
+        let maker = Maker {
+            route: Arc::clone(&route),
+            shared: Arc::clone(&self.shared),
+            pool: Arc::downgrade(self),
+            spare: Arc::clone(&spare),
+            index,
+        };
         let connections = managed::Pool::builder(maker)
             .max_size(config.connections_per_origin())
             // The last one used is the one most surely alive; the others age and are closed.
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| Error::new(Reason::Internal, Phase::Configure, format!("no pool can be made: {error}")))?;
-        let site = Arc::new(Site {
-            label,
-            own: OwnFields::new(&host_header, &config.user_agent.0),
-            host,
-            budget: Mutex::new(Budget::new(config.retry_budget)),
-            connections,
-            callers: AtomicUsize::new(0),
-            shared: Arc::clone(&self.shared),
-            index,
+        let site = Arc::new_cyclic(|site: &Weak<Site>| {
+            let site = site.clone();
+            Site {
+                label,
+                own: OwnFields::new(&host_header, &config.user_agent.0),
+                host,
+                budget: Mutex::new(Budget::new(config.retry_budget)),
+                scheme: origin.scheme(),
+                connections,
+                streams: Streams::new(move || Site::grow(&site)),
+                speaks_http1: AtomicBool::new(false),
+                route,
+                spare,
+                callers: AtomicUsize::new(0),
+                shared: Arc::clone(&self.shared),
+                pool: Arc::downgrade(self),
+                index,
+            }
         });
-        all.push(Arc::clone(&site));
+        self.all().push(Arc::clone(&site));
         Ok(site)
     }
 
@@ -212,11 +243,16 @@ impl Pool {
         self.all().clone()
     }
 
-    /// Closes one idle connection, the one that has been idle longest. Its place goes to whoever waits first.
-    fn evict(&self) -> bool {
+    /// Closes one idle connection, the one that has been idle longest, so that its place goes to whoever waits first:
+    /// somebody of the origin `index`, which only its own connections may keep from one.
+    fn evict(&self, index: usize) -> bool {
+        let is_full = self.shared.places.is_full();
         let sites = self.sites();
-        let longest =
-            sites.iter().filter_map(|site| Some((site.idle_longest()?, site))).min_by_key(|(since, _)| *since);
+        let longest = sites
+            .iter()
+            .filter(|site| is_full || site.index == index)
+            .filter_map(|site| Some((site.idle_longest()?, site)))
+            .min_by_key(|(since, _)| *since);
         let evicted = longest.is_some_and(|(_, site)| site.close_one_idle());
         if evicted {
             self.shared.counters.evictions.one();
@@ -239,7 +275,7 @@ impl Pool {
                 idle += 1;
                 true
             });
-            idle
+            idle + site.streams.idle() as u64
         };
         self.sites().iter().map(idle).sum()
     }
@@ -248,6 +284,7 @@ impl Pool {
     pub(crate) fn close(&self) {
         for site in self.sites() {
             site.connections.close();
+            site.streams.reap(|_, _| false);
         }
     }
 }
@@ -257,7 +294,17 @@ impl Shared {
     fn is_fit(&self, host: &Host, connection: &Connection, now: Instant) -> bool {
         let max_idle = connection.max_idle.min(host.learned_idle(now));
         let fresh = now < connection.retires && now.duration_since(connection.idle_since) < max_idle;
-        let pinned = host.holds(connection.address.ip());
+        self.is_kept(fresh, host.holds(connection.address.ip()))
+    }
+
+    /// The same of a connection that carries many exchanges, and may be carrying some.
+    fn is_fit_for_streams(&self, host: &Host, channel: &Channel, idle_since: Option<Instant>, now: Instant) -> bool {
+        let max_idle = self.config.max_idle.min(host.learned_idle(now));
+        let is_awake = idle_since.is_none_or(|since| now.duration_since(since) < max_idle);
+        self.is_kept(is_awake && now < channel.retires, host.holds(channel.address.ip()))
+    }
+
+    fn is_kept(&self, fresh: bool, pinned: bool) -> bool {
         if !fresh {
             self.counters.expired.one();
         } else if !pinned {
@@ -272,6 +319,7 @@ struct Maker {
     route: Arc<Route>,
     shared: Arc<Shared>,
     pool: Weak<Pool>,
+    spare: Spare,
     index: usize,
 }
 
@@ -281,13 +329,25 @@ impl managed::Manager for Maker {
     type Error = Error;
 
     async fn create(&self) -> Result<Box<Connection>> {
-        let place = match self.place().await? {
+        let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(connection) = spare {
+            return Ok(connection);
+        }
+        let place = match self.shared.place(&self.pool, self.index, true).await? {
             Grant::Handover(connection) => return Ok(connection),
             Grant::Place(place) => place,
         };
         let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
-        let dialled = process::spawn(async move { dialer.dial(&route, place).await })?.await;
-        dialled.unwrap_or_else(|| Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")))
+        let dialled = process::spawn(async move { dialer.dial(&route, place, Offer::Http1).await })?.await;
+        match dialled {
+            Some(Ok(Dialled::Http1(connection))) => Ok(connection),
+            Some(Ok(Dialled::Http2(_))) => {
+                let detail = "the target chose HTTP/2, which was not offered";
+                Err(Error::new(Reason::ProtocolUnexpected, Phase::Handshake, detail))
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
+        }
     }
 
     async fn recycle(&self, connection: &mut Box<Connection>, _metrics: &Metrics) -> RecycleResult<Error> {
@@ -299,19 +359,19 @@ impl managed::Manager for Maker {
     }
 }
 
-impl Maker {
-    /// The right to dial, or a connection of this origin that came free meanwhile.
-    async fn place(&self) -> Result<Grant<Box<Connection>>> {
-        let places = &self.shared.places;
-        if let Some(place) = places.try_take() {
+impl Shared {
+    /// The right to dial, or a connection of this origin that came free meanwhile, for one who takes that too.
+    async fn place(&self, pool: &Weak<Pool>, index: usize, takes_over: bool) -> Result<Grant<Box<Connection>>> {
+        let places = &self.places;
+        if let Some(place) = places.try_take(index) {
             return Ok(Grant::Place(place));
         }
-        self.shared.counters.waits.one();
-        let granted = places.wait(self.index);
+        self.counters.waits.one();
+        let granted = places.wait(index, takes_over);
         // Only now: a connection that became idle before the queue knew of this caller is found here, one that becomes
         // idle later is given to the queue.
-        if let Some(pool) = self.pool.upgrade() {
-            pool.evict();
+        if let Some(pool) = pool.upgrade() {
+            pool.evict(index);
         }
         granted.await.map_err(|_| Error::new(Reason::Internal, Phase::Queue, "the queue is gone"))
     }
@@ -324,58 +384,172 @@ impl Site {
             longest = Some(longest.map_or(connection.idle_since, |since| since.min(connection.idle_since)));
             true
         });
-        longest
+        [longest, self.streams.idle_longest()].into_iter().flatten().min()
     }
 
     fn close_one_idle(&self) -> bool {
         let mut found = false;
         let removed = self.connections.retain(|_, _| std::mem::replace(&mut found, true)).removed;
-        !removed.is_empty()
+        !removed.is_empty() || self.streams.close_one_idle()
     }
 
     /// Closes idle connections that must not be used again; busy ones are looked at when their lease ends.
     pub(crate) fn reap(&self, now: Instant) {
         drop(self.connections.retain(|connection, _| self.shared.is_fit(&self.host, connection, now)).removed);
+        let is_fit = |channel: &Channel, idle_since: Option<Instant>| {
+            self.shared.is_fit_for_streams(&self.host, channel, idle_since, now)
+        };
+        self.streams.reap(is_fit);
+        // One that nobody has come for was not needed.
+        drop(self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+    }
+
+    /// Whether an exchange may be one of many on its connection. A caller that drives its own is faster with one at a time.
+    pub(crate) fn may_share(&self, is_driven: bool) -> bool {
+        let config = &self.shared.config;
+        let asks = match (config.protocol, self.scheme) {
+            (Protocol::Http2, _) => true,
+            (Protocol::Auto, Scheme::Https) => !is_driven,
+            _ => false,
+        };
+        asks && !self.speaks_http1.load(Ordering::Relaxed)
+    }
+
+    /// How many exchanges with this origin can be under way at once.
+    pub(crate) fn capacity(&self, is_driven: bool) -> usize {
+        let config = &self.shared.config;
+        let each = if self.may_share(is_driven) { config.max_streams } else { 1 };
+        config.connections_per_origin() * each
+    }
+
+    /// Makes connections that carry many exchanges until everybody has a stream, one after the other.
+    fn grow(site: &Weak<Site>) {
+        let Some(site) = site.upgrade() else { return };
+        let growing = {
+            let site = Arc::clone(&site);
+            process::spawn(async move { while site.grow_by_one().await {} })
+        };
+        match growing {
+            Ok(task) => task.detach(),
+            Err(error) => site.streams.not_grown(Err(error)),
+        }
+    }
+
+    /// Whether another connection is wanted.
+    async fn grow_by_one(self: &Arc<Self>) -> bool {
+        let config = &self.shared.config;
+        let patience = Instant::now() + config.acquire_timeout;
+        let granted = drive::before(patience, pin!(self.shared.place(&self.pool, self.index, false))).await;
+        let place = match granted {
+            // Nobody may have waited that long.
+            None => return self.streams.is_wanted(),
+            Some(Ok(Grant::Place(place))) => place,
+            Some(Ok(Grant::Handover(_))) => unreachable!("only a place was asked for"),
+            Some(Err(error)) => {
+                self.streams.not_grown(Err(error));
+                return false;
+            }
+        };
+        // Streams may have come free while the place did not.
+        if !self.streams.is_wanted() {
+            return false;
+        }
+        let made = match self.shared.dialer.dial(&self.route, place, Offer::Http2).await {
+            Ok(Dialled::Http1(connection)) => {
+                self.speaks_http1.store(true, Ordering::Relaxed);
+                *self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(connection);
+                self.streams.not_grown(Ok(()));
+                return false;
+            }
+            Ok(Dialled::Http2(parts)) => {
+                let care = Care {
+                    keep_alive: config.keep_alive,
+                    stall: config.stall_timeout,
+                    max_headers: config.max_headers.0,
+                    max_streams: config.max_streams,
+                };
+                let streams = Arc::downgrade(&self.streams);
+                Channel::begin(parts, care, move || {
+                    if let Some(streams) = streams.upgrade() {
+                        streams.serve();
+                    }
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok(channel) => {
+                self.shared.counters.http2.one();
+                self.streams.grown(channel)
+            }
+            Err(error) => {
+                self.streams.not_grown(Err(error));
+                false
+            }
+        }
     }
 
     pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A connection for one exchange: an idle one, or a new one, or the wait for either.
-    pub(crate) async fn lease(self: &Arc<Self>, deadline: Instant, timeout: Duration) -> Result<Lease> {
-        let caller = Caller::enter(self)?;
-        let config = &self.shared.config;
-        let patience = Instant::now() + config.acquire_timeout;
-        let acquired = drive::before(patience.min(deadline), pin!(self.connections.get())).await;
-        let error = match acquired {
+    /// What carries one exchange: a connection of its own, idle or new, or a stream; or the wait for either.
+    /// `is_driven` says that the caller drives it on its own thread.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        is_driven: bool,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<Leased> {
+        let caller = Caller::enter(self, is_driven)?;
+        let patience = Instant::now() + self.shared.config.acquire_timeout;
+        let until = patience.min(deadline);
+        let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());
+        if self.may_share(is_driven) {
+            let turn = match self.streams.take() {
+                Ok(slot) => Turn::Stream(slot),
+                Err(wait) => match drive::before(until, wait).await {
+                    Some(Ok(turn)) => turn?,
+                    Some(Err(_)) => return Err(Error::new(Reason::Internal, Phase::Queue, "the queue is gone")),
+                    None => return Err(late()),
+                },
+            };
+            if let Turn::Stream(slot) = turn {
+                return Ok(Leased::Stream(Stream { slot, caller }));
+            }
+        }
+        let error = match drive::before(until, pin!(self.connections.get())).await {
             Some(Ok(connection)) => {
-                return Ok(Lease { connection: Some(connection), caller });
+                return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
             }
             Some(Err(managed::PoolError::Backend(error))) => return Err(error),
             Some(Err(managed::PoolError::Closed)) => Error::new(Reason::Closed, Phase::Queue, "the client was closed"),
             Some(Err(error)) => Error::new(Reason::Internal, Phase::Queue, format!("the pool failed: {error}")),
-            None => {
-                let (phase, detail) = self.crowd();
-                if deadline <= patience {
-                    Error::new(Reason::TimeoutTotal, phase, detail).with_budget("timeout", timeout)
-                } else {
-                    let budget = config.acquire_timeout;
-                    Error::new(Reason::TimeoutAcquire, phase, detail).with_budget("acquire_timeout", budget)
-                }
-            }
+            None => return Err(late()),
         };
         Err(error.with_host(self.label.clone()))
     }
 
+    /// Nothing came free in time.
+    fn late(&self, is_driven: bool, with_the_call: bool, timeout: Duration) -> Error {
+        let (phase, detail) = self.crowd(is_driven);
+        if with_the_call {
+            Error::new(Reason::TimeoutTotal, phase, detail).with_budget("timeout", timeout)
+        } else {
+            let budget = self.shared.config.acquire_timeout;
+            Error::new(Reason::TimeoutAcquire, phase, detail).with_budget("acquire_timeout", budget)
+        }
+    }
+
     /// What a lease that was given up had been waiting for.
-    fn crowd(&self) -> (Phase, String) {
+    fn crowd(&self, is_driven: bool) -> (Phase, String) {
         let callers = self.callers.load(Ordering::Relaxed);
-        let cap = self.connections.status().max_size;
+        let cap = self.capacity(is_driven);
         if callers <= cap {
             return (Phase::Connect, "no connection was made in time".to_owned());
         }
-        (Phase::Queue, format!("no connection came free: {callers} callers for {cap} connections"))
+        (Phase::Queue, format!("no connection came free: {callers} callers, of whom {cap} can be served at once"))
     }
 
     /// A connection was found dead that had been idle since then: the next ones are given up earlier.
@@ -397,11 +571,11 @@ impl Site {
 struct Caller(Arc<Site>);
 
 impl Caller {
-    fn enter(site: &Arc<Site>) -> Result<Caller> {
+    fn enter(site: &Arc<Site>, is_driven: bool) -> Result<Caller> {
         let config = &site.shared.config;
         let before = site.callers.fetch_add(1, Ordering::Relaxed);
         let caller = Caller(Arc::clone(site));
-        let places = config.connections_per_origin();
+        let places = site.capacity(is_driven);
         if before >= places {
             site.shared.counters.waits.one();
             if before - places >= config.max_waiting {
@@ -416,6 +590,46 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What carries one exchange.
+pub(crate) enum Leased {
+    Connection(Lease),
+    Stream(Stream),
+}
+
+/// A stream in use.
+pub(crate) struct Stream {
+    slot: Slot,
+    caller: Caller,
+}
+
+impl Leased {
+    /// Gives back what was not used.
+    pub(crate) fn end(self, now: Instant) {
+        if let Leased::Connection(lease) = self {
+            lease.end(now);
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.slot.channel
+    }
+}
+
+impl Drop for Stream {
+    /// A connection that is never idle must not keep everybody else from its place for ever.
+    fn drop(&mut self) {
+        let (site, channel) = (&self.caller.0, &self.slot.channel);
+        if site.shared.places.wish(site.index) != Wish::Nothing
+            && (channel.active() <= 1 || channel.has_had_its_turns(TURNS))
+        {
+            channel.retire();
+            site.shared.counters.evictions.one();
+        }
     }
 }
 
@@ -439,9 +653,10 @@ impl Lease {
         let site = &self.caller.0;
         connection.idle_since = now;
         connection.was_idle = true;
-        if site.holds(connection.address.ip()) && !site.shared.places.is_wanted() {
+        let places = &site.shared.places;
+        if site.holds(connection.address.ip()) && places.wish(site.index) == Wish::Nothing {
             drop(connection);
-            if site.shared.places.is_wanted() && site.close_one_idle() {
+            if places.wish(site.index) != Wish::Nothing && site.close_one_idle() {
                 // Somebody began to wait for a place in between, and found nothing idle to close.
                 site.shared.counters.evictions.one();
             }
@@ -450,7 +665,7 @@ impl Lease {
         let connection = Object::take(connection);
         if site.shared.is_fit(&site.host, &connection, now) {
             // What nobody of this origin waits for comes back, and is closed by being dropped.
-            drop(site.shared.places.hand_over(site.index, connection));
+            drop(places.hand_over(site.index, connection));
         }
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Method, Uri};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Method, Uri};
 
 use crate::body::{Content, Source};
 use crate::error::{Error, Phase, Reason, Result};
@@ -51,7 +51,7 @@ pub struct Request {
 struct Target {
     scheme: Scheme,
     /// As the caller wrote it: the key of a client's fast look-up. Canonical only in [`Origin`].
-    authority: http::uri::Authority,
+    authority: Authority,
     path: PathAndQuery,
 }
 
@@ -70,7 +70,7 @@ impl Request {
             invalid.get_or_insert(error.detail().to_owned());
             Target {
                 scheme: Scheme::Https,
-                authority: http::uri::Authority::from_static("invalid"),
+                authority: Authority::from_static("invalid"),
                 path: PathAndQuery::from_static("/"),
             }
         });
@@ -333,6 +333,51 @@ impl Request {
         }
         wire.extend_from_slice(b"\r\n");
     }
+
+    /// The head as HTTP/2 has it (RFC 9113 8.3.1).
+    pub(crate) fn http2_head(&self, own: &OwnFields) -> http::Request<()> {
+        let mut target = http::uri::Parts::default();
+        target.scheme = Some(match self.target.scheme {
+            Scheme::Https => http::uri::Scheme::HTTPS,
+            _ => http::uri::Scheme::HTTP,
+        });
+        target.authority = own.authority.clone().or_else(|| Some(self.target.authority.clone()));
+        target.path_and_query = Some(self.target.path.clone());
+        let mut head = http::Request::new(());
+        *head.method_mut() = self.method.clone();
+        *head.uri_mut() = Uri::from_parts(target).unwrap_or_default();
+        *head.version_mut() = http::Version::HTTP_2;
+        let map = head.headers_mut();
+        map.extend(fields(&self.fields).map(|(name, value)| (Some(name), value)));
+        if !self.has_user_agent {
+            map.insert(header::USER_AGENT, own.agent.clone());
+        }
+        if !self.has_accept {
+            map.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        }
+        match self.content.length() {
+            None => {}
+            Some(0) if !matches!(self.method, Method::POST | Method::PUT | Method::PATCH) => {}
+            Some(length) => {
+                map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+        }
+        head
+    }
+
+    pub(crate) fn http2_trailers(&self) -> HeaderMap {
+        fields(&self.trailers).collect()
+    }
+}
+
+/// The fields of a head's lines.
+fn fields(lines: &[u8]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    lines.split(|&b| b == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r")?;
+        let colon = line.iter().position(|&b| b == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(line.get(colon + 2..)?).ok()?))
+    })
 }
 
 /// A field of the caller's, if it may have one of that name.
@@ -357,16 +402,23 @@ fn add_line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) -> Resu
     Ok(())
 }
 
-/// What the client says of itself in every request to an origin, as lines of a head.
+/// What the client says of itself in every request to an origin: as lines of a head, and as HTTP/2 has it.
 pub(crate) struct OwnFields {
     host: String,
     user_agent: Vec<u8>,
+    authority: Option<Authority>,
+    agent: HeaderValue,
 }
 
 impl OwnFields {
     pub(crate) fn new(host: &str, user_agent: &HeaderValue) -> OwnFields {
-        let user_agent = [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat();
-        OwnFields { host: format!("host: {host}\r\n"), user_agent }
+        OwnFields {
+            host: format!("host: {host}\r\n"),
+            user_agent: [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat(),
+            // What was checked as an origin is an authority.
+            authority: Authority::try_from(host).ok(),
+            agent: user_agent.clone(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -122,6 +122,8 @@ pub struct Trace {
     pub attempts: u32,
     /// Whether the connection had served another request before.
     pub reused: bool,
+    /// Whether it was HTTP/2.
+    pub is_http2: bool,
     /// From the call to the lease of a connection, dialling included.
     pub queue: Duration,
     /// Making the TCP connection; zero on a reused one.
@@ -196,6 +198,15 @@ impl Response {
     /// How the call went.
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+}
+
+impl Trace {
+    /// Sets the times of a try, whose queue has been noted.
+    pub(crate) fn note(&mut self, leased_at: Instant, head_at: Instant, ended_at: Instant, begun: Instant) {
+        self.wait = head_at.duration_since(leased_at);
+        self.receive = ended_at.duration_since(head_at);
+        self.total = ended_at.duration_since(begun);
     }
 }
 

@@ -231,10 +231,12 @@ choices! {
 choices! {
     /// Which version of HTTP is spoken.
     Protocol {
-        /// What is fastest for the way of calling; today HTTP/1.1.
+        /// HTTP/1.1 for blocking callers and plain TCP, what the target chooses (ALPN) for async callers over TLS.
         Auto = "auto",
         /// HTTP/1.1.
         Http1 = "http1",
+        /// HTTP/2 where the target chooses it over TLS, and without asking (prior knowledge) over plain TCP.
+        Http2 = "http2",
     }
 }
 

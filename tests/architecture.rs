@@ -16,9 +16,12 @@ const ORDER: &[&str] = &[
     "incoming",
     "exchange",
     "pool",
+    "streams",
     "connect",
     "resolve",
+    "http2",
     "connection",
+    "flood",
     "wire",
     "upload",
     "stream",
@@ -44,7 +47,7 @@ const ORDER: &[&str] = &[
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] =
-    &["wire", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config", "value"];
+    &["wire", "flood", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config", "value"];
 
 fn source(module: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));

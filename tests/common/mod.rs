@@ -5,6 +5,8 @@
 //! as "far below for ever".
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod survival;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,7 +1,8 @@
 //! The control API: what the Rust methods of [`crate::Network`] do, over HTTP and JSON, for other processes and languages.
 //!
-//! Owns: the paths and their shapes. `GET` `/plan` `/counts` `/queries` `/sink` `/seen` `/faults`; `POST /faults` with a
-//! fault or `{"fault": …, "times": n, "name": …}`; `DELETE /faults`; `POST /reset`; `POST /stop`. Decides nothing.
+//! Owns: the paths and their shapes. `GET` `/plan` `/counts` `/queries` `/sink` `/seen` `/complaints` `/tunnels`
+//! `/faults`; `POST /faults` with a fault or `{"fault": …, "times": n, "name": …}`; `DELETE /faults`; `POST /reset`;
+//! `POST /stop`. Decides nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
-use crate::counts::{Counts, Query, Seen};
+use crate::addresses::Addresses;
+use crate::counts::{Complaint, Counts, Query, Seen};
 use crate::fault::Injection;
-use crate::network::{Addresses, Core};
+use crate::network::Core;
 use crate::sink::Write;
+use crate::tally::TunnelRequest;
 
 /// How long `POST /stop` leaves for its own answer.
 const LAST_WORD: Duration = Duration::from_millis(20);
@@ -29,6 +32,8 @@ pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>) {
         .route("/queries", get(queries))
         .route("/sink", get(sink))
         .route("/seen", get(seen))
+        .route("/complaints", get(complaints))
+        .route("/tunnels", get(tunnels))
         .route("/faults", get(faults).post(inject).delete(heal))
         .route("/reset", post(reset))
         .route("/stop", post(stop))
@@ -55,6 +60,14 @@ async fn sink(State(core): Shared) -> Json<Vec<Write>> {
 
 async fn seen(State(core): Shared) -> Json<Vec<Seen>> {
     Json(core.book.seen())
+}
+
+async fn complaints(State(core): Shared) -> Json<Vec<Complaint>> {
+    Json(core.book.complaints())
+}
+
+async fn tunnels(State(core): Shared) -> Json<Vec<TunnelRequest>> {
+    Json(core.tally.requests())
 }
 
 async fn faults(State(core): Shared) -> Json<Vec<Injection>> {

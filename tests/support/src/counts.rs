@@ -14,6 +14,7 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
+use crate::tally::TunnelCounts;
 
 /// How many requests [`Seen`] remembers, and how many queries the log keeps.
 const SEEN: usize = 10_000;
@@ -29,6 +30,8 @@ pub struct Counts {
     pub proxy: ProxyCounts,
     /// The origins, the scripted peer included, whether reached through the proxy or past it.
     pub origins: OriginCounts,
+    /// The explicit proxies, CONNECT and SOCKS5 together.
+    pub tunnels: TunnelCounts,
 }
 
 /// What the DNS server counted.
@@ -124,16 +127,40 @@ pub struct Seen {
     pub dialled: SocketAddr,
     /// The client's own address.
     pub client: SocketAddr,
-    /// `http`, `https` or `scripted`.
+    /// `http`, `https`, `scripted`, `scripted2` or `scripted2-tls`.
     pub origin: String,
     /// The certificate of an `https` origin.
     pub certificate: Option<Certificate>,
+    /// The common name of the client's certificate.
+    pub client_certificate: Option<String>,
     /// Whether the connection's TLS session was resumed.
     pub resumed: bool,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
     /// All fields in order.
     pub headers: Vec<(String, String)>,
+    /// Its stream at a scripted HTTP/2 peer.
+    pub stream: Option<u32>,
+    /// A scripted HTTP/2 peer told the client that it did not process this request: REFUSED_STREAM, or above GOAWAY's
+    /// last stream.
+    pub turned_away: bool,
+}
+
+/// What a client told a scripted HTTP/2 peer about its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Complaint {
+    /// The stream of a RST_STREAM; 0 for GOAWAY.
+    pub stream: u32,
+    /// The error code of RFC 9113, section 7.
+    pub code: u32,
+}
+
+/// A request's place on an HTTP/2 connection, carried in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) stream: u32,
+    pub(crate) turned_away: bool,
 }
 
 /// What an origin knows about the connection a request came on.
@@ -144,6 +171,8 @@ pub(crate) struct Link {
     pub(crate) origin: &'static str,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) sni: Option<String>,
+    /// The common name of the client's certificate.
+    pub(crate) client: Option<String>,
     pub(crate) resumed: bool,
     /// Client and dialled address, looked up at the first request: by then the proxy has told.
     pub(crate) route: OnceLock<Route>,
@@ -163,6 +192,7 @@ pub(crate) struct Book {
     dns: Mutex<(DnsCounts, VecDeque<Query>)>,
     routes: Mutex<BTreeMap<SocketAddr, Route>>,
     seen: Mutex<VecDeque<(Arc<Parts>, Arc<Link>)>>,
+    complaints: Mutex<Vec<Complaint>>,
     pub(crate) connections: AtomicU64,
     pub(crate) live: AtomicU64,
     pub(crate) requests: AtomicU64,
@@ -189,6 +219,7 @@ impl Book {
             dns: Mutex::default(),
             routes: Mutex::default(),
             seen: Mutex::default(),
+            complaints: Mutex::default(),
             connections: AtomicU64::new(0),
             live: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -271,9 +302,21 @@ impl Book {
         seen.iter().map(|(parts, link)| Seen::new(parts, link)).collect()
     }
 
+    pub(crate) fn complain(&self, complaint: Complaint) {
+        let mut complaints = lock(&self.complaints);
+        if complaints.len() < SEEN {
+            complaints.push(complaint);
+        }
+    }
+
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
+        lock(&self.complaints).clone()
+    }
+
     pub(crate) fn reset(&self) {
         *lock(&self.dns) = Default::default();
         lock(&self.seen).clear();
+        lock(&self.complaints).clear();
         for counter in [
             &self.connections,
             &self.requests,
@@ -291,6 +334,7 @@ impl Book {
 impl Seen {
     fn new(parts: &Parts, link: &Link) -> Self {
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let place = parts.extensions.get::<Place>();
         let route = link.route.get().copied().unwrap_or(Route { client: link.peer, dialled: link.local });
         Seen {
             method: parts.method.to_string(),
@@ -302,9 +346,12 @@ impl Seen {
             client: route.client,
             origin: link.origin.to_owned(),
             certificate: link.certificate,
+            client_certificate: link.client.clone(),
             resumed: link.resumed,
             protocol: format!("{:?}", parts.version),
             headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            stream: place.map(|place| place.stream),
+            turned_away: place.is_some_and(|place| place.turned_away),
         }
     }
 }

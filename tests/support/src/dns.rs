@@ -234,7 +234,8 @@ impl Dns {
         answer
     }
 
-    fn knows(&self, name: &str) -> bool {
+    /// Whether this name, plain, is one of the plan's or in the zone.
+    pub(crate) fn knows(&self, name: &str) -> bool {
         let label = name.strip_suffix(crate::ZONE).and_then(|rest| rest.strip_suffix('.'));
         self.names.iter().any(|known| known == name) || label.is_some_and(|label| !label.contains('.'))
     }

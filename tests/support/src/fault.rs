@@ -1,7 +1,7 @@
 //! The faults the box can play: one enum and one table.
 //!
 //! Owns: the vocabulary ([`Fault`], named as in FAULTS.md) and how far a fault reaches ([`Injection`]). Which faults are
-//! on is the switchboard's business; the layers (DNS, proxy, TLS, scripted peer, sink) play them.
+//! on is the switchboard's business; the layers ([`Layer`]) play them.
 
 use std::net::IpAddr;
 
@@ -91,6 +91,61 @@ pub enum StatusLine {
     Garbage,
 }
 
+/// Which HTTP/2 frame is malformed or out of order. Those that are no answer are followed by a right one, so that a
+/// client that overlooks them gets its `200`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BadFrame {
+    /// DATA on a stream that nobody opened.
+    DataOnIdle,
+    /// HEADERS on stream 0.
+    HeadersOnZero,
+    /// WINDOW_UPDATE of 0 for the connection.
+    WindowZero,
+    /// SETTINGS whose length is no multiple of six.
+    SettingsLength,
+    /// SETTINGS with ACK and a payload.
+    SettingsAckPayload,
+    /// PING of seven bytes.
+    PingLength,
+    /// RST_STREAM on a stream that nobody opened.
+    ResetOnIdle,
+    /// CONTINUATION without HEADERS.
+    ContinuationAlone,
+    /// The answer's HEADERS with more padding than frame.
+    HeadersPadding,
+    /// DATA above the largest frame size.
+    FrameTooLarge,
+    /// GOAWAY of four bytes.
+    GoAwayShort,
+    /// The answer's head refers to an entry that no table has.
+    HpackIndex,
+    /// An answer without `:status`.
+    NoStatus,
+    /// The answer's body before its head.
+    DataBeforeHeaders,
+}
+
+impl BadFrame {
+    /// Every kind.
+    pub const ALL: [BadFrame; 14] = [
+        BadFrame::DataOnIdle,
+        BadFrame::HeadersOnZero,
+        BadFrame::WindowZero,
+        BadFrame::SettingsLength,
+        BadFrame::SettingsAckPayload,
+        BadFrame::PingLength,
+        BadFrame::ResetOnIdle,
+        BadFrame::ContinuationAlone,
+        BadFrame::HeadersPadding,
+        BadFrame::FrameTooLarge,
+        BadFrame::GoAwayShort,
+        BadFrame::HpackIndex,
+        BadFrame::NoStatus,
+        BadFrame::DataBeforeHeaders,
+    ];
+}
+
 /// Which part of the box plays a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,6 +160,10 @@ pub enum Layer {
     Scripted,
     /// The sink at the HTTP and HTTPS origins.
     Sink,
+    /// The scripted HTTP/2 peers.
+    Http2,
+    /// The explicit proxies (CONNECT and SOCKS5).
+    Tunnel,
 }
 
 /// One line of [`Fault::ALL`].
@@ -179,10 +238,12 @@ faults! {
     Proxy "T5" "reset-after-request" "forwards this many bytes to the origin, then RST" ResetAfterRequest(u64);
     Proxy "T5" "reset-mid-answer" "forwards this many bytes of the answer, then RST" ResetMidAnswer(u64);
     Proxy "T5" "close-mid-answer" "forwards this many bytes of the answer, then FIN" CloseMidAnswer(u64);
-    Proxy "T4" "ack-lost" "waits for the next byte from the origin, then FIN instead of it (TLS: warm the connection first)" AckLost;
-    Proxy "T4" "ack-lost-reset" "waits for the next byte from the origin, then RST instead of it (TLS: warm the connection first)" AckLostReset;
+    Proxy "T4" "ack-lost" "waits for the next byte from the origin, then FIN instead of it (TLS, HTTP/2: warm the connection first)" AckLost;
+    Proxy "T4" "ack-lost-reset" "waits for the next byte from the origin, then RST instead of it (TLS, HTTP/2: warm the connection first)" AckLostReset;
     Proxy "T6" "half-open" "stops forwarding, keeps the connections open" HalfOpen;
     Proxy "T7, T8" "idle-cut" "closes connections idle for this long (ms)" IdleCut(u64);
+    Proxy "T7" "idle-drop" "forgets connections idle for this long (ms): forwards nothing more, closes nothing" IdleDrop(u64);
+    Proxy "T21" "flap" "forwards for this long (ms), then holds everything for as long, by turns" Flap(u64);
     Proxy "T10" "drip" "answers trickle at this many bytes per second, per connection" Drip(u64);
     Proxy "T11" "stall-upload" "stops reading from the client" StallUpload;
     Proxy "T20" "latency" "adds this delay (ms) in each direction" Latency(u64);
@@ -197,6 +258,9 @@ faults! {
     Tls "L7" "truncated-close" "FIN without close_notify in a close-delimited body" TruncatedClose;
     Tls "L6" "tls12-only" "speaks TLS 1.2 only" Tls12Only;
     Tls "L6" "tls13-only" "speaks TLS 1.3 only" Tls13Only;
+    Tls "L14" "alpn-none" "ignores ALPN, speaks HTTP/1.1" AlpnNone;
+    Tls "L14" "alpn-lies" "selects h2 where it is offered, speaks HTTP/1.1" AlpnLies;
+    Tls "L11" "rotate-tickets" "forgets all sessions before the handshake" RotateTickets;
 
     Scripted "H7" "interim-flood" "103 after 103, without end" InterimFlood;
     Scripted "H7" "interim" "this many 103s, then 200" Interim(u32);
@@ -223,6 +287,48 @@ faults! {
     Scripted "H16" "no-content-with-body" "204, followed by bytes" NoContentWithBody;
     Scripted "T4" "early-close" "reads the request, closes without a byte" EarlyClose;
     Scripted "T5" "write-then-reset" "half an answer, then RST" WriteThenReset;
+    Scripted "H8" "early-final-keep" "413 with keep-alive before the request's body is read, then reads it" EarlyFinalKeep;
+    Scripted "H9" "expect-ignored" "never sends 100, but reads the body if it comes, then 200" ExpectIgnored;
+    Scripted "H9" "expect-late" "sends 100 only after so long (ms), then 200" ExpectLate(u64);
+    Scripted "H9" "expect-failed" "417 and keep-alive to what expects (its body is not read), 200 to the rest" ExpectFailed;
+    Scripted "H9" "expect-final" "this status instead of 100, then closes; 200 to what does not expect" ExpectFinal(u16);
+    Scripted "H21" "hidden-state" "Set-Cookie, Alt-Svc, Strict-Transport-Security, Refresh and Link in a 200" HiddenState;
+    Scripted "H22" "big-error" "a 500 with a body of this many bytes" BigError(u64);
+    Scripted "H6" "trailer-flood" "a chunked body whose trailers have no end" TrailerFlood;
+    Scripted "T10" "slow-body" "a 200 whose thousand bytes come one by one, this long (ms) apart" SlowBody(u64);
+
+    Http2 "P1" "go-away-after" "serves this many requests of a connection, then GOAWAY; ignores what comes later" GoAwayAfter(u32);
+    Http2 "P1" "go-away-unprocessed" "GOAWAY that leaves this request out, then FIN" GoAwayUnprocessed;
+    Http2 "P1" "go-away-graceful" "at this many requests GOAWAY in two steps: no last stream, then the real one" GoAwayGraceful(u32);
+    Http2 "P1" "go-away-error" "GOAWAY ENHANCE_YOUR_CALM that takes this request in, no answer, then FIN" GoAwayError;
+    Http2 "P2" "refused-stream" "RST_STREAM REFUSED_STREAM at once" RefusedStream;
+    Http2 "P2" "reset-stream" "reads the request, then RST_STREAM with this code instead of an answer" ResetStream(u32);
+    Http2 "P2" "reset-mid-body" "RST_STREAM with this code in the middle of the body" ResetMidBody(u32);
+    Http2 "P3" "continuation-flood" "a head of CONTINUATION frames without end" ContinuationFlood;
+    Http2 "P4" "header-bomb" "a head of 16 KiB that decodes to 48 MB" HeaderBomb;
+    Http2 "P4" "header-list" "a right answer whose head decodes to this many bytes" HeaderList(u64);
+    Http2 "P4" "table-size-game" "a dynamic table size above what the client allowed" TableSizeGame;
+    Http2 "P5" "window-closed" "new connections: no window for request bodies, ever; what comes all the same is not read" WindowClosed;
+    Http2 "P5" "window-zero-increment" "WINDOW_UPDATE of 0 on the request's stream, no answer" WindowZeroIncrement;
+    Http2 "P6" "empty-data-flood" "empty DATA frames without end" EmptyDataFlood;
+    Http2 "P6" "tiny-data-flood" "DATA frames of one byte without end, as far as the client's window goes" TinyDataFlood;
+    Http2 "P7" "settings-flood" "SETTINGS without end instead of an answer" SettingsFlood;
+    Http2 "P7" "ping-flood" "PING without end instead of an answer" PingFlood;
+    Http2 "P7" "priority-flood" "PRIORITY without end instead of an answer" PriorityFlood;
+    Http2 "P7" "max-streams" "new connections: at most this many streams at once, the others are refused" MaxStreams(u32);
+    Http2 "P7" "max-streams-lowered" "at most this many streams at once after the first answer" MaxStreamsLowered(u32);
+    Http2 "P8" "push-promise" "pushes what nobody asked for, then answers" PushPromise;
+    Http2 "P9" "malformed-frame" "a frame that is malformed or out of order" MalformedFrame(BadFrame);
+    Http2 "P10" "silent-peer" "reads requests and PINGs, answers neither" SilentPeer;
+
+    Tunnel "T16" "connect-status" "answers CONNECT with this status and a page in HTML" ConnectStatus(u16);
+    Tunnel "T16" "connect-garbage" "answers CONNECT with what is no HTTP" ConnectGarbage;
+    Tunnel "T16" "connect-endless" "answers CONNECT with a head without end" ConnectEndless;
+    Tunnel "T16" "connect-silent" "never answers CONNECT (HTTP or SOCKS)" ConnectSilent;
+    Tunnel "T16" "connect-then-silent" "lets CONNECT (HTTP or SOCKS) succeed, then forwards nothing" ConnectThenSilent;
+    Tunnel "T16" "socks-refused" "answers SOCKS with this reply code" SocksRefused(u8);
+    Tunnel "T16" "socks-garbage" "answers SOCKS with what is no SOCKS" SocksGarbage;
+    Tunnel "T16" "tunnel-close" "closes after reading the request (HTTP or SOCKS)" TunnelClose;
 
     Sink "W1, T4" "apply-then-die" "applies the write, closes without an answer" ApplyThenDie;
     Sink "W10" "apply-then-500" "applies the write, answers 500 (a retry under the key gets the stored answer)" ApplyThen500;

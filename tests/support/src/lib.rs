@@ -1,4 +1,5 @@
-//! The network in a box: a DNS server, a transparent proxy, origins and a sink, with faults that switch at run time.
+//! The network in a box: a DNS server, a transparent proxy and two explicit ones, origins that speak HTTP/1.1 and
+//! HTTP/2, scripted peers and a sink, with faults that switch at run time.
 //!
 //! ```no_run
 //! let network = pinlink_box::Network::start(pinlink_box::Plan::default())?;
@@ -11,33 +12,49 @@
 //! Owns: the plan, the threads, and how the parts are put together; [`Network`] is all that callers see. Everything
 //! binds to 127.0.0.0/8. It knows nothing of the library under test. Faults are named as in FAULTS.md: [`Fault`].
 
+mod addresses;
 mod certificate;
+mod coding;
+mod content;
 mod control;
 mod counts;
 mod dns;
+mod exchange;
 mod fault;
+mod frames;
 mod gate;
+mod handshake;
+mod hpack;
 mod line;
 mod message;
 mod network;
 mod origin;
+mod peer;
 mod plan;
 mod ports;
 mod proxy;
 mod routes;
 mod scripted;
+mod scripted2;
 mod sink;
 mod socket;
 mod switch;
+mod talk;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod tunnel;
+mod wrong;
 
+pub use addresses::Addresses;
 pub use certificate::Certificate;
-pub use counts::{Counts, DnsCounts, OriginCounts, ProxyCounts, Query, Seen};
-pub use fault::{ChunkSize, Fault, Followed, Injection, Layer, Malformation, OverCap, Row, StatusLine};
-pub use network::{Addresses, Network};
+pub use counts::{Complaint, Counts, DnsCounts, OriginCounts, ProxyCounts, Query, Seen};
+pub use fault::{BadFrame, ChunkSize, Fault, Followed, Injection, Layer, Malformation, OverCap, Row, StatusLine};
+pub use network::Network;
 pub use plan::{Plan, ProxyPlan};
 pub use sink::Write;
+pub use tally::{TunnelCounts, TunnelRequest};
 
 /// The zone of the DNS server, whose direct children all exist and are covered by the right certificate.
 pub const ZONE: &str = "box.test";

@@ -41,6 +41,15 @@ pub(crate) enum Ending {
     Broken,
 }
 
+/// What becomes of a connection that was idle for too long.
+#[derive(Clone, Copy)]
+enum Idle {
+    /// It is closed.
+    Cut,
+    /// Nobody is told.
+    Forgotten,
+}
+
 /// One connection.
 pub(crate) struct Line<'a> {
     proxy: &'a Proxy,
@@ -82,7 +91,10 @@ impl<'a> Line<'a> {
             let ending = tokio::select! {
                 ending = &mut up, if !up_done => { up_done = true; ending }
                 ending = &mut down, if !down_done => { down_done = true; ending }
-                () = &mut idle => { self.proxy.gate.count_idle_cut(); Ending::Fin }
+                cut = &mut idle => match cut {
+                    Idle::Cut => { self.proxy.gate.count_idle_cut(); Ending::Fin }
+                    Idle::Forgotten => return self.forgotten().await,
+                },
             };
             if ending != Ending::Done {
                 return ending;
@@ -112,7 +124,7 @@ impl<'a> Line<'a> {
             self.touch();
             let mut bytes = &chunk[..read];
             let mut last = None;
-            if self.shaped() {
+            if left.is_some() || self.shaped() {
                 if self.held(true).await {
                     return Ending::Fin;
                 }
@@ -151,7 +163,7 @@ impl<'a> Line<'a> {
             self.touch();
             let mut bytes = &chunk[..read];
             let mut last = None;
-            if self.shaped() {
+            if left.is_some() || self.shaped() {
                 if self.held(false).await {
                     return Ending::Fin;
                 }
@@ -211,6 +223,7 @@ impl<'a> Line<'a> {
         let holds = |fault: &Fault| match fault {
             Fault::HalfOpen => Some(()),
             Fault::StallUpload if upwards => Some(()),
+            Fault::Flap(ms) if self.proxy.odd(*ms) => Some(()),
             _ => None,
         };
         let mut changes = self.changes.clone();
@@ -271,16 +284,27 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
+    /// Holds what the proxy does not know any more until the client leaves by itself.
+    async fn forgotten(&self) -> Ending {
+        while !socket::peer_gone(self.client.as_fd()) {
+            sleep(LOOK).await;
+        }
+        Ending::Fin
+    }
+
     /// Ends when the connection has been idle for too long.
-    async fn idle(&self) {
+    async fn idle(&self) -> Idle {
         let mut changes = self.changes.clone();
-        let cut = |fault: &Fault| {
-            if let Fault::IdleCut(ms) = fault { Some(*ms) } else { None }
+        let cut = |fault: &Fault| match fault {
+            Fault::IdleCut(ms) => Some((*ms, Idle::Cut)),
+            Fault::IdleDrop(ms) => Some((*ms, Idle::Forgotten)),
+            _ => None,
         };
         loop {
             changes.mark_unchanged();
             let fault = self.proxy.faults.look(Some(&self.address), cut);
-            let Some(limit) = fault.or(self.proxy.plan.idle_cut_ms) else {
+            let planned = self.proxy.plan.idle_cut_ms.map(|ms| (ms, Idle::Cut));
+            let Some((limit, end)) = fault.or(planned) else {
                 if changes.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -292,7 +316,7 @@ impl<'a> Line<'a> {
                 if fault.is_some() {
                     self.proxy.faults.hit(Layer::Proxy, Some(&self.address), cut);
                 }
-                return;
+                return end;
             }
             tokio::select! {
                 () = sleep_until(due) => {}

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use pinlink_box::{Fault, Injection, Network, OverCap, Plan};
 
-/// A network in a box: a DNS server, a transparent proxy, origins and a sink, with faults that switch at run time.
+/// A network in a box: a DNS server, proxies, origins, scripted peers and a sink, with faults that switch at run time.
 #[derive(Parser)]
 #[command(name = "pinlink-box", version)]
 struct Options {
@@ -36,6 +36,12 @@ struct Options {
     /// DNS queries per second above which queries are dropped.
     #[arg(long, value_name = "N")]
     queries_per_second: Option<u32>,
+    /// Streams that the origins let one HTTP/2 connection have open at once.
+    #[arg(long, value_name = "N")]
+    h2_max_streams: Option<u32>,
+    /// User and password that the explicit proxies ask for.
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
+    proxy_auth: Option<(String, String)>,
     /// Live connections that the proxy allows.
     #[arg(long, value_name = "N")]
     cap: Option<usize>,
@@ -60,6 +66,11 @@ fn over_cap(text: &str) -> Result<OverCap, String> {
     serde_json::from_value(text.into()).map_err(|_| "refuse, reset or queue".to_owned())
 }
 
+fn credentials(text: &str) -> Result<(String, String), String> {
+    let (user, password) = text.split_once(':').ok_or("USER:PASSWORD")?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
 fn injection(text: &str) -> Result<Injection, String> {
     let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
     Injection::from_json(value)
@@ -73,7 +84,7 @@ fn faults() -> String {
     }
     list.push_str(
         "\nPOST /faults takes \"silent\", {\"serv-fail\": 50} or {\"fault\": …, \"times\": 3, \"name\": \"kms.box.test\"}.\n\
-         DELETE /faults heals. GET /plan /counts /queries /sink /seen /faults. POST /reset, POST /stop.",
+         DELETE /faults heals. GET /plan /counts /queries /sink /seen /complaints /tunnels /faults. POST /reset, POST /stop.",
     );
     list
 }
@@ -104,6 +115,8 @@ fn plan(options: &Options) -> Result<Plan, Box<dyn Error>> {
     }
     plan.ttl = options.ttl.unwrap_or(plan.ttl);
     plan.queries_per_second = options.queries_per_second.or(plan.queries_per_second);
+    plan.h2_max_streams = options.h2_max_streams.or(plan.h2_max_streams);
+    plan.proxy_auth = options.proxy_auth.clone().or(plan.proxy_auth);
     plan.proxy.cap = options.cap.or(plan.proxy.cap);
     plan.proxy.over_cap = options.over_cap.unwrap_or(plan.proxy.over_cap);
     plan.proxy.idle_cut_ms = options.idle_cut_ms.or(plan.proxy.idle_cut_ms);

@@ -3,18 +3,18 @@
 //! Owns: the runtime (two workers, so that it fits beside the client under test), the addresses, and the directory of
 //! the CA file. A fault that opens or closes ports is in force when `inject` or `heal` returns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
+use crate::addresses::Addresses;
 use crate::certificate::{Authority, Certificate};
-use crate::counts::{Book, Counts, Query, Seen, lock};
+use crate::counts::{Book, Complaint, Counts, Query, Seen, lock};
 use crate::dns::Dns;
 use crate::fault::{Fault, Injection};
 use crate::gate::Gate;
@@ -24,9 +24,12 @@ use crate::ports::{Ports, bind, bind_dns, check, directory};
 use crate::proxy::{Door, Proxy};
 use crate::routes::Routes;
 use crate::scripted::Scripted;
+use crate::scripted2::Scripted2;
 use crate::sink::{Sink, Write};
 use crate::socket::BlackHole;
 use crate::switch::Faults;
+use crate::tally::{Tally, TunnelRequest};
+use crate::tunnel::{Kind, Tunnels};
 
 /// How long `inject` waits for ports to open or close.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -34,37 +37,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long the parts may take to stop.
 const STOP: Duration = Duration::from_millis(500);
 
-/// Where everything is; what the program prints when it is ready, and what `GET /plan` answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Addresses {
-    /// The DNS server, UDP and TCP.
-    pub dns: SocketAddr,
-    /// The control API.
-    pub control: SocketAddr,
-    /// The test CA, PEM.
-    pub ca_file: PathBuf,
-    /// Proxied port of the HTTP origin, on every proxy address.
-    pub http: u16,
-    /// Proxied ports of the HTTPS origins, by certificate.
-    pub https: BTreeMap<Certificate, u16>,
-    /// Proxied port of the scripted peer.
-    pub scripted: u16,
-    /// The HTTP origin, past the proxy.
-    pub direct_http: SocketAddr,
-    /// The HTTPS origins, past the proxy.
-    pub direct_https: BTreeMap<Certificate, SocketAddr>,
-    /// The scripted peer, past the proxy.
-    pub direct_scripted: SocketAddr,
-    /// The plan it was started with.
-    pub plan: Plan,
-}
-
 /// What the control API shares with the network.
 pub(crate) struct Core {
     pub(crate) addresses: Addresses,
     pub(crate) book: Arc<Book>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) tally: Arc<Tally>,
     gate: Arc<Gate>,
     sink: Arc<Sink>,
     doors: Vec<Arc<Door>>,
@@ -115,15 +93,16 @@ impl Network {
         let _inside = runtime.enter();
         let authority = Authority::new(&plan.names)?;
         let ca_file = directory.join("ca.pem");
-        std::fs::write(&ca_file, authority.pem())?;
+        authority.write(directory)?;
         let (book, faults) = (Arc::new(Book::new()), Arc::new(Faults::new()));
         let sink = Arc::new(Sink::new(Arc::clone(&faults)));
         let gate = Arc::new(Gate::new(&plan.proxy, Arc::clone(&faults)));
         let mut ports = Ports::new(&plan);
 
-        let routes = Routes { book: Arc::clone(&book), sink: Arc::clone(&sink), answered: Mutex::new(HashMap::new()) };
-        let origin =
-            Arc::new(Origin { routes: Arc::new(routes), book: Arc::clone(&book), faults: Arc::clone(&faults) });
+        let routes = Arc::new(Routes::new(Arc::clone(&book), Arc::clone(&sink)));
+        let streams = plan.h2_max_streams;
+        let origin = Origin { routes, book: Arc::clone(&book), faults: Arc::clone(&faults), streams };
+        let origin = Arc::new(origin);
         let (listener, direct_http) = bind()?;
         let http = ports.proxied(direct_http)?;
         runtime.spawn(Arc::clone(&origin).serve_plain(listener));
@@ -134,15 +113,37 @@ impl Network {
             direct_https.insert(kind, direct);
             runtime.spawn(Arc::clone(&origin).serve_tls(listener, kind, Arc::new(authority.serve(kind)?)));
         }
+        let (listener, direct) = bind()?;
+        let https_client_auth = ports.proxied(direct)?;
+        let known = Arc::new(authority.serve_known(&ca_file)?);
+        runtime.spawn(Arc::clone(&origin).serve_tls(listener, Certificate::Right, known));
         let (listener, direct_scripted) = bind()?;
         let scripted = ports.proxied(direct_scripted)?;
         let peer = Scripted { book: Arc::clone(&book), faults: Arc::clone(&faults) };
         runtime.spawn(Arc::new(peer).serve(listener));
 
+        let mut scripted2 = |tls| {
+            let (listener, direct) = bind()?;
+            let peer = Scripted2 { book: Arc::clone(&book), faults: Arc::clone(&faults), tls };
+            runtime.spawn(Arc::new(peer).serve(listener));
+            ports.proxied(direct)
+        };
+        let (scripted2, scripted2_tls) = (scripted2(None)?, scripted2(Some(authority.serve_h2()?))?);
+
         let (udp, tcp, dns) = bind_dns()?;
         let server = Arc::new(Dns::new(&plan, Arc::clone(&book), Arc::clone(&faults)));
         runtime.spawn(Arc::clone(&server).serve_udp(udp));
-        runtime.spawn(server.serve_tcp(tcp));
+        runtime.spawn(Arc::clone(&server).serve_tcp(tcp));
+        let tally = Arc::new(Tally::default());
+        let (names, auth) = (plan.proxy_ips[0], plan.proxy_auth.clone());
+        let tunnels = Tunnels { faults: Arc::clone(&faults), dns: server, tally: Arc::clone(&tally), names, auth };
+        let tunnels = Arc::new(tunnels);
+        let tunnel = |kind| {
+            let (listener, at) = bind()?;
+            runtime.spawn(Arc::clone(&tunnels).serve(listener, kind));
+            io::Result::Ok(at)
+        };
+        let (connect_proxy, socks_proxy) = (tunnel(Kind::Connect)?, tunnel(Kind::Socks)?);
         let copier = Proxy::new(plan.proxy.clone(), Arc::clone(&gate), Arc::clone(&faults), Arc::clone(&book));
         let copier = Arc::new(copier);
         let Ports { doors, dead, .. } = ports;
@@ -158,13 +159,18 @@ impl Network {
             http,
             https,
             scripted,
+            scripted2,
+            scripted2_tls,
+            https_client_auth,
+            connect_proxy,
+            socks_proxy,
             direct_http,
             direct_https,
             direct_scripted,
             plan,
         };
         let (stop, stopped) = (Mutex::new(false), Condvar::new());
-        let core = Arc::new(Core { addresses, book, faults, gate, sink, doors, stop, stopped });
+        let core = Arc::new(Core { addresses, book, faults, gate, sink, tally, doors, stop, stopped });
         runtime.spawn(crate::control::serve(listener, Arc::clone(&core)));
         Ok((core, dead))
     }
@@ -181,10 +187,17 @@ impl Network {
         self.core.addresses.dns
     }
 
-    /// The test CA as PEM, in a temporary directory that goes with the network.
+    /// The test CA as PEM, in a temporary directory that goes with the network; [`Network::file`] names its neighbours.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.core.addresses.ca_file
+    }
+
+    /// A file beside the test CA: `client.pem` and `client.key`, `stranger.pem` and `stranger.key` (of a CA that nobody
+    /// trusts), `client-encrypted.key` (its password is `box`; it belongs to no certificate).
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// The HTTP control API.
@@ -209,6 +222,36 @@ impl Network {
     #[must_use]
     pub fn scripted(&self) -> u16 {
         self.core.addresses.scripted
+    }
+
+    /// The proxied port in front of the scripted HTTP/2 peer (plain, prior knowledge).
+    #[must_use]
+    pub fn scripted2(&self) -> u16 {
+        self.core.addresses.scripted2
+    }
+
+    /// The proxied port in front of the scripted HTTP/2 peer over TLS (ALPN `h2`, the right certificate).
+    #[must_use]
+    pub fn scripted2_tls(&self) -> u16 {
+        self.core.addresses.scripted2_tls
+    }
+
+    /// The proxied port in front of the HTTPS origin (the right certificate) that asks for a client certificate.
+    #[must_use]
+    pub fn https_client_auth(&self) -> u16 {
+        self.core.addresses.https_client_auth
+    }
+
+    /// The explicit HTTP proxy: it dials what a `CONNECT` names, if that is in the box.
+    #[must_use]
+    pub fn connect_proxy(&self) -> SocketAddr {
+        self.core.addresses.connect_proxy
+    }
+
+    /// The explicit SOCKS5 proxy: it dials what the client names, if that is in the box.
+    #[must_use]
+    pub fn socks_proxy(&self) -> SocketAddr {
+        self.core.addresses.socks_proxy
     }
 
     /// The HTTP origin, past the proxy.
@@ -289,6 +332,18 @@ impl Network {
         self.core.book.seen()
     }
 
+    /// What clients told the scripted HTTP/2 peers about their errors (GOAWAY, RST_STREAM), oldest first.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<Complaint> {
+        self.core.book.complaints()
+    }
+
+    /// What clients asked the explicit proxies for, oldest first.
+    #[must_use]
+    pub fn tunnels(&self) -> Vec<TunnelRequest> {
+        self.core.tally.requests()
+    }
+
     /// What makes [`Network::wait`] return, as `POST /stop` does; for another thread, and without a hold on the network.
     pub fn stopper(&self) -> impl Fn() + Send + 'static + use<> {
         let core = Arc::clone(&self.core);
@@ -341,7 +396,12 @@ impl Core {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts { dns: self.book.dns(), proxy: self.gate.counts(), origins: self.book.origins() }
+        Counts {
+            dns: self.book.dns(),
+            proxy: self.gate.counts(),
+            origins: self.book.origins(),
+            tunnels: self.tally.counts(),
+        }
     }
 
     pub(crate) fn writes(&self) -> Vec<Write> {
@@ -352,6 +412,7 @@ impl Core {
         self.book.reset();
         self.sink.reset();
         self.gate.reset();
+        self.tally.reset();
     }
 
     pub(crate) fn stop(&self) {

@@ -1,7 +1,8 @@
-//! The HTTP and HTTPS origins: accept, handshake, count, and hand the connection to hyper.
+//! The HTTP and HTTPS origins: accept, count, and hand the connection to hyper.
 //!
-//! Owns: the listeners' loops, the TLS faults, and the byte counts. What is answered is the business of `routes`.
-//! Time: tokio's clock. Randomness: only what rustls needs.
+//! Owns: the listeners' loops, the byte counts, and which HTTP version a connection speaks. Handshakes and their faults
+//! are the business of `handshake`, what is answered that of `routes`.
+//! Time: tokio's clock. Randomness: none.
 
 use std::io;
 use std::pin::Pin;
@@ -11,39 +12,38 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::HandshakeKind;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::{Certificate, Served};
 use crate::counts::{Book, Link, add};
-use crate::fault::{Fault, Layer};
 use crate::routes::Routes;
 use crate::switch::Faults;
 
-/// A fatal alert `internal_error` as nobody encrypted it: in the middle of a session it is a record that fails its MAC
-/// check in TLS 1.2 and an illegal record in TLS 1.3.
-const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
+/// The largest HTTP/2 request head, decoded.
+const LARGEST_HEAD: u32 = 1 << 20;
 
-/// The start of a plausible answer that breaks off: no length, so that only `close_notify` could end it.
-const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthe first half of";
+/// How many streams a client may reset before they were served.
+const RESETS: usize = 1 << 20;
 
 /// What the plain and TLS origins share.
 pub(crate) struct Origin {
     pub(crate) routes: Arc<Routes>,
     pub(crate) book: Arc<Book>,
     pub(crate) faults: Arc<Faults>,
+    /// Streams that one HTTP/2 connection may have open at once.
+    pub(crate) streams: Option<u32>,
 }
 
-/// What happens instead of, or after, a handshake.
-enum Break {
-    Stall,
-    Close,
-    Plain,
+/// Which HTTP a connection speaks: what ALPN settled, or, on the plain port, what its first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    Either,
 }
 
 /// A socket that counts its bytes, and itself while it lives.
@@ -72,6 +72,7 @@ impl Counted {
             origin,
             certificate: None,
             sni: None,
+            client: None,
             resumed: false,
             route: OnceLock::new(),
         })
@@ -143,7 +144,7 @@ impl Origin {
             let origin = Arc::clone(&self);
             tokio::spawn(async move {
                 if let Ok(link) = stream.link("http") {
-                    origin.http(stream, link).await;
+                    origin.http(stream, link, Speaks::Either).await;
                 }
             });
         })
@@ -158,86 +159,31 @@ impl Origin {
         .await;
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, link: Link) {
+    pub(crate) async fn http<T>(&self, stream: T, link: Link, speaks: Speaks)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let link = Arc::new(link);
         let service = service_fn(|request| {
             let (routes, link) = (Arc::clone(&self.routes), Arc::clone(&link));
             async move { routes.answer(request, link).await }
         });
-        // An error is a client that hung up, or a fault that wanted just this.
-        _ = http1::Builder::new()
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder = match speaks {
+            Speaks::Http1 => builder.http1_only(),
+            Speaks::Http2 => builder.http2_only(),
+            Speaks::Either => builder,
+        };
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+        // A client that resets streams by the thousand is tested here, not punished.
+        builder
+            .http2()
             .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .max_concurrent_streams(self.streams)
+            .max_header_list_size(LARGEST_HEAD)
+            .max_pending_accept_reset_streams(RESETS)
+            .max_local_error_reset_streams(None);
+        // An error is a client that hung up, or a fault that wanted just this.
+        _ = builder.serve_connection(TokioIo::new(stream), service).await;
     }
-
-    async fn tls(&self, stream: Counted, kind: Certificate, served: &Served) -> io::Result<()> {
-        let breaks = |fault: &Fault| match fault {
-            Fault::HandshakeStall => Some(Break::Stall),
-            Fault::HandshakeClose => Some(Break::Close),
-            Fault::NotTls => Some(Break::Plain),
-            _ => None,
-        };
-        if let Some(how) = self.faults.hit(Layer::Tls, None, breaks) {
-            add(&self.book.failed_handshakes, 1);
-            return interrupt(stream, how).await;
-        }
-        let version = |fault: &Fault| match fault {
-            Fault::Tls12Only => Some(&served.tls12),
-            Fault::Tls13Only => Some(&served.tls13),
-            _ => None,
-        };
-        let config = self.faults.hit(Layer::Tls, None, version).unwrap_or(&served.both);
-        let mut link = stream.link("https")?;
-        let mut stream = match TlsAcceptor::from(Arc::clone(config)).accept(stream).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                add(&self.book.failed_handshakes, 1);
-                return Err(error);
-            }
-        };
-        let session = stream.get_ref().1;
-        link.certificate = Some(kind);
-        link.sni = session.server_name().map(str::to_owned);
-        link.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        add(&self.book.handshakes, 1);
-        add(&self.book.resumed, u64::from(link.resumed));
-        let spoils = |fault: &Fault| match fault {
-            Fault::AlertMidStream => Some(ALERT.to_vec()),
-            Fault::GarbageRecord => Some([&[23, 3, 3, 0, 32][..], &[0x5A; 32]].concat()),
-            Fault::TruncatedClose => Some(Vec::new()),
-            _ => None,
-        };
-        if let Some(record) = self.faults.hit(Layer::Tls, None, spoils) {
-            let mut request = [0; 8192];
-            _ = stream.read(&mut request).await?;
-            add(&self.book.requests, 1);
-            stream.write_all(HALF).await?;
-            stream.flush().await?;
-            let socket = stream.get_mut().0;
-            socket.write_all(&record).await?;
-            // FIN on the socket, past the session, which therefore says no close_notify.
-            return socket.shutdown().await;
-        }
-        self.http(stream, link).await;
-        Ok(())
-    }
-}
-
-/// Plays a handshake that comes to nothing, then waits for the client to leave.
-async fn interrupt(mut stream: Counted, how: Break) -> io::Result<()> {
-    let mut hello = [0; 4096];
-    _ = stream.read(&mut hello).await?;
-    match how {
-        Break::Stall => {}
-        Break::Close => return Ok(()),
-        Break::Plain => {
-            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(answer).await?;
-            stream.shutdown().await?;
-        }
-    }
-    while stream.read(&mut hello).await? > 0 {}
-    Ok(())
 }

@@ -20,6 +20,10 @@ pub struct Plan {
     pub dead_ips: Vec<Ipv4Addr>,
     /// DNS queries per second (and burst) above which queries are silently dropped.
     pub queries_per_second: Option<u32>,
+    /// Streams that the origins let one HTTP/2 connection have open at once; without it, any number.
+    pub h2_max_streams: Option<u32>,
+    /// User and password that the explicit proxies ask for (Basic, RFC 1929); without it, they let everybody in.
+    pub proxy_auth: Option<(String, String)>,
     /// The proxy's limits.
     pub proxy: ProxyPlan,
 }
@@ -48,6 +52,8 @@ impl Default for Plan {
             proxy_ips: vec![Ipv4Addr::LOCALHOST],
             dead_ips: Vec::new(),
             queries_per_second: None,
+            h2_max_streams: Some(100),
+            proxy_auth: None,
             proxy: ProxyPlan::default(),
         }
     }

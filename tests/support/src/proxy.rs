@@ -30,6 +30,7 @@ pub(crate) struct Proxy {
     book: Arc<Book>,
     /// When the shared line is free again, for the bandwidth limit.
     line: Mutex<Instant>,
+    start: Instant,
 }
 
 /// How a listener answers SYNs.
@@ -77,7 +78,7 @@ impl Door {
 
 impl Proxy {
     pub(crate) fn new(plan: ProxyPlan, gate: Arc<Gate>, faults: Arc<Faults>, book: Arc<Book>) -> Self {
-        Proxy { plan, gate, faults, book, line: Mutex::new(Instant::now()) }
+        Proxy { plan, gate, faults, book, line: Mutex::new(Instant::now()), start: Instant::now() }
     }
 
     /// Keeps one door as the faults want it, until the runtime ends.
@@ -181,6 +182,11 @@ impl Proxy {
         // descriptor that the gate watches is closed.
         drop(pass);
         drop(client);
+    }
+
+    /// Whether the time since the start is in an odd one of the turns of this many milliseconds.
+    pub(crate) fn odd(&self, ms: u64) -> bool {
+        self.start.elapsed().as_millis() / u128::from(ms.max(1)) % 2 == 1
     }
 
     /// Waits for its share of the one line that all connections have.

@@ -1,35 +1,41 @@
 //! The scripted peer: a raw socket that reads a request and answers with whatever script is on.
 //!
 //! Owns: every malformed, endless or treacherous HTTP/1 answer of the box. Without a script it answers a correct
-//! keep-alive `200`. Floods stop after 64 MiB or when the client closes.
-//! Time: tokio's clock, for announced and silent idle closes. Randomness: none.
+//! keep-alive `200`, with trailers at `/trailers/{n}`, and sends `100` to whoever expects it. Floods stop after 64 MiB
+//! or when the client closes.
+//! Time: tokio's clock, for announced and silent idle closes and for what is late or slow. Randomness: none.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use http::request::Parts;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::counts::{Book, Link};
+use crate::content::pattern;
+use crate::counts::Book;
+use crate::exchange::checksum;
 use crate::fault::{ChunkSize, Fault, Layer, StatusLine};
 use crate::origin::{Counted, accept};
+use crate::peer::{Asked, FLOOD, Peer};
+use crate::routes::number;
 use crate::socket;
 use crate::switch::Faults;
-
-/// What a flood sends at most.
-const FLOOD: usize = 64 << 20;
-
-/// How large a request head may be.
-const HEAD: usize = 1 << 20;
 
 /// When the unasked 408 comes.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// The answer without a script.
-const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+/// What a client without a memory of its own does not act on.
+const HIDDEN: &str = "Set-Cookie: session=box; Path=/; Max-Age=86400\r\n\
+    Alt-Svc: h2=\":1\", h3=\":1\"; ma=86400\r\n\
+    Strict-Transport-Security: max-age=86400; includeSubDomains\r\n\
+    Refresh: 0; url=/refreshed\r\n\
+    Link: </linked>; rel=preload\r\n";
+
+/// The bytes of a slow body.
+const SLOW: usize = 1000;
 
 /// The raw origin.
 pub(crate) struct Scripted {
@@ -46,12 +52,6 @@ enum After {
     Reset,
 }
 
-/// A connection and what it has read beyond the last request.
-struct Peer {
-    stream: Counted,
-    buffer: Vec<u8>,
-}
-
 impl Scripted {
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
         accept(listener, &self.book, |stream| {
@@ -63,99 +63,79 @@ impl Scripted {
 
     async fn converse(&self, stream: Counted) -> io::Result<()> {
         let link = Arc::new(stream.link("scripted")?);
-        let mut peer = Peer { stream, buffer: Vec::new() };
+        let mut peer = Peer::new(stream);
         let mut patience = None;
         loop {
-            let head = match patience {
+            let asked = match patience {
                 None => peer.head().await?,
                 Some(limit) => match tokio::time::timeout(limit, peer.head()).await {
-                    Ok(head) => head?,
+                    Ok(asked) => asked?,
                     Err(_) => return peer.close().await,
                 },
             };
-            let Some((parts, length)) = head else { return Ok(()) };
-            self.note(parts, &link);
+            let Some(asked) = asked else { return Ok(()) };
+            self.book.request(&asked.parts, &link);
             let script = |fault: &Fault| (fault.row().layer == Layer::Scripted).then(|| fault.clone());
             let script = self.faults.hit(Layer::Scripted, None, script);
-            if script == Some(Fault::EarlyFinal) {
-                let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                peer.say(answer).await?;
-                return peer.close().await;
-            }
-            peer.body(length).await?;
-            match peer.play(script).await? {
+            let after = match peer.before_body(script.as_ref(), &asked).await? {
+                Some(after) => after,
+                None => {
+                    peer.body(&asked).await?;
+                    peer.play(script, &asked).await?
+                }
+            };
+            match after {
                 After::Keep => patience = None,
                 After::KeepFor(limit) => patience = Some(limit),
                 After::Close => return peer.close().await,
                 After::Reset => {
-                    socket::reset_on_close(peer.stream.socket());
+                    socket::reset_on_close(peer.socket());
                     return Ok(());
                 }
             }
         }
     }
-
-    fn note(&self, parts: Parts, link: &Arc<Link>) {
-        self.book.request(&Arc::new(parts), link);
-    }
 }
 
 impl Peer {
-    async fn more(&mut self) -> io::Result<usize> {
-        self.stream.read_buf(&mut self.buffer).await
-    }
-
-    /// The next request's head and the length of its body; `None` when the client has closed.
-    async fn head(&mut self) -> io::Result<Option<(Parts, usize)>> {
-        loop {
-            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
-                return Ok(Some(parse(&String::from_utf8_lossy(&head))));
+    /// What a script says before the request's body is read; `None` when the body comes first.
+    async fn before_body(&mut self, script: Option<&Fault>, asked: &Asked) -> io::Result<Option<After>> {
+        match script {
+            Some(Fault::EarlyFinal) => {
+                let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                self.say(answer).await?;
+                return Ok(Some(After::Close));
             }
-            if self.buffer.len() > HEAD || self.more().await? == 0 {
-                return Ok(None);
+            Some(Fault::EarlyFinalKeep) => {
+                self.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").await?;
+                self.body(asked).await?;
+                return Ok(Some(After::Keep));
             }
+            Some(Fault::ExpectFailed) if asked.expects => {
+                self.say("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n").await?;
+                return Ok(Some(After::Keep));
+            }
+            Some(Fault::ExpectFinal(code)) if asked.expects => {
+                let answer = format!("HTTP/1.1 {code} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                self.say(answer).await?;
+                return Ok(Some(After::Close));
+            }
+            Some(Fault::ExpectIgnored) => return Ok(None),
+            Some(Fault::ExpectLate(ms)) if asked.expects => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            _ => {}
         }
-    }
-
-    async fn body(&mut self, mut length: usize) -> io::Result<()> {
-        loop {
-            let here = length.min(self.buffer.len());
-            self.buffer.drain(..here);
-            length -= here;
-            if length == 0 {
-                return Ok(());
-            }
-            if self.more().await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        if asked.expects {
+            self.say("HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
+        Ok(None)
     }
 
-    async fn say(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(text.as_ref()).await
-    }
-
-    /// Says the same again and again, at most 64 MiB of it.
-    async fn flood(&mut self, text: &str) -> io::Result<()> {
-        let block = text.repeat((64 << 10) / text.len() + 1);
-        for _ in 0..FLOOD / block.len() {
-            self.say(&block).await?;
-        }
-        Ok(())
-    }
-
-    /// FIN, then reads on until the client closes: unread bytes would turn the FIN into a RST.
-    async fn close(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await?;
-        let mut waste = vec![0; 16 << 10];
-        while self.stream.read(&mut waste).await? > 0 {}
-        Ok(())
-    }
-
-    async fn play(&mut self, script: Option<Fault>) -> io::Result<After> {
+    async fn play(&mut self, script: Option<Fault>, asked: &Asked) -> io::Result<After> {
         let Some(script) = script else {
-            self.say(PLAIN).await?;
+            match asked.parts.uri.path().strip_prefix("/trailers/").and_then(number) {
+                Some(n) => self.say(trailed(n)).await?,
+                None => self.say(PLAIN).await?,
+            }
             return Ok(After::Keep);
         };
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
@@ -183,13 +163,7 @@ impl Peer {
             }
             Fault::BigHeader(n) => {
                 self.say(format!("{head}X-Big: ")).await?;
-                let block = "x".repeat(64 << 10);
-                let mut left = (n as usize).min(FLOOD);
-                while left > 0 {
-                    let now = left.min(block.len());
-                    self.say(&block[..now]).await?;
-                    left -= now;
-                }
+                self.repeat(&[b'x'; 64 << 10], (n as usize).min(FLOOD)).await?;
                 self.say("\r\nContent-Length: 5\r\n\r\nhello").await?;
                 return Ok(After::Keep);
             }
@@ -247,6 +221,32 @@ impl Peer {
                 self.say(format!("{head}Content-Length: 50\r\n\r\nhello")).await?;
                 return Ok(After::Reset);
             }
+            Fault::ExpectIgnored | Fault::ExpectLate(_) | Fault::ExpectFailed | Fault::ExpectFinal(_) => {
+                self.say(PLAIN).await?;
+                return Ok(After::Keep);
+            }
+            Fault::HiddenState => {
+                self.say(format!("{head}{HIDDEN}Content-Length: 5\r\n\r\nhello")).await?;
+                return Ok(After::Keep);
+            }
+            Fault::BigError(n) => {
+                self.say(format!("HTTP/1.1 500 Internal Server Error\r\nContent-Length: {n}\r\n\r\n")).await?;
+                self.repeat(&pattern(64 << 10), n as usize).await?;
+                return Ok(After::Keep);
+            }
+            Fault::TrailerFlood => {
+                self.say(format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")).await?;
+                self.flood("X-Flood: 0123456789012345678901234567890123456789\r\n").await?;
+            }
+            Fault::SlowBody(ms) => {
+                self.say(format!("{head}Content-Length: {SLOW}\r\n\r\n")).await?;
+                let mut tick = tokio::time::interval(Duration::from_millis(ms.max(1)));
+                for _ in 0..SLOW {
+                    tick.tick().await;
+                    self.say("x").await?;
+                }
+                return Ok(After::Keep);
+            }
             // EarlyClose says nothing; the rest belongs to other layers.
             _ => {}
         }
@@ -254,25 +254,18 @@ impl Peer {
     }
 }
 
-/// The head as request parts, as far as it can be understood, and the announced length of its body.
-fn parse(head: &str) -> (Parts, usize) {
-    let mut lines = head.lines();
-    let mut first = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or("/"));
-    let mut request = Request::builder().method(method).uri(target);
-    let mut length = 0;
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.parse().unwrap_or(0);
-        }
-        let known = (http::HeaderName::try_from(name), http::HeaderValue::try_from(value));
-        if let (Ok(name), Ok(value)) = known {
-            request = request.header(name, value);
-        }
+/// So many bytes in one chunk, then the trailers of `/trailers/{n}` at the origins.
+fn trailed(n: u64) -> Vec<u8> {
+    let n = n.min(FLOOD as u64);
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-checksum, x-rows\r\n\r\n";
+    let mut answer = head.as_bytes().to_vec();
+    if n > 0 {
+        answer.extend(format!("{n:x}\r\n").into_bytes());
+        answer.extend(pattern(n as usize));
+        answer.extend(b"\r\n");
     }
-    let parts = request.body(()).unwrap_or_default().into_parts().0;
-    (parts, length)
+    answer.extend(format!("0\r\nx-checksum: {}\r\nx-rows: {n}\r\n\r\n", checksum(n)).into_bytes());
+    answer
 }
 
 fn chunk(how: ChunkSize) -> String {

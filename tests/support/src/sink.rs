@@ -14,9 +14,10 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::content::{Content, answer, hash};
 use crate::counts::lock;
 use crate::fault::{Fault, Layer};
-use crate::routes::{Content, Died, answer, hash, parameter};
+use crate::routes::{Died, parameter};
 use crate::switch::Faults;
 
 /// What the sink knows about one record under one key.

@@ -1,0 +1,569 @@
+//! HTTP/2 (RFC 9113): one connection that carries many exchanges at once, and one exchange on it.
+//!
+//! It owns the task that drives a connection on the process's runtime, the count of its streams, and the
+//! translation of what goes wrong into reason, phase and `Delivery`: GOAWAY beyond a stream and REFUSED_STREAM
+//! say that nothing was processed. Frames, HPACK and flow control are h2's. It never retries and never chooses.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use h2::client::{Connection as Driver, ResponseFuture, SendRequest};
+use h2::{Ping, RecvStream, SendStream};
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::{Bounds, Keeping, Parts, Watch};
+use crate::drive::Alarm;
+use crate::error::{Error, Phase, Reason, Result};
+use crate::flood::Flood;
+use crate::process;
+use crate::request::{OwnFields, Request};
+use crate::response::{Headers, Packing};
+use crate::stream::{Io, Meter};
+use crate::upload::Upload;
+use crate::wire::Fault;
+
+/// What one stream may have on the way to us before it is read: constant memory for a slow reader, and 5 MiB/s over
+/// 50 ms.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What a stream may have on the way from us.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams we gave up whose late frames are still recognised; more than a storm of cancellations leaves behind.
+const REMEMBERED_RESETS: usize = 1024;
+
+/// One live connection.
+pub(crate) struct Channel {
+    /// Gone once no further stream may begin: the connection ends when its last stream has.
+    handle: Mutex<Option<SendRequest<Bytes>>>,
+    pub(crate) address: SocketAddr,
+    pub(crate) connect: Duration,
+    pub(crate) handshake: Duration,
+    pub(crate) retires: Instant,
+    max_streams: usize,
+    active: AtomicUsize,
+    /// Streams that have begun on it.
+    uses: AtomicU64,
+    /// Streams that have ended since somebody else wanted its place.
+    turns: AtomicUsize,
+    idle_since: Mutex<Instant>,
+    shared: Arc<Shared>,
+}
+
+/// What a channel and the task behind it tell each other.
+#[derive(Default)]
+struct Shared {
+    /// Nothing can begin on it any more.
+    has_ended: AtomicBool,
+    /// The far side has said how many streams it takes (its first frame is SETTINGS, RFC 9113 3.4).
+    is_settled: AtomicBool,
+    /// Why, where it was neither of the two sides' wish.
+    fault: OnceLock<(Reason, &'static str)>,
+    /// Requests that went out on it.
+    opened: AtomicU64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// How a connection is kept alive and bounded.
+#[derive(Clone, Copy)]
+pub(crate) struct Care {
+    pub(crate) keep_alive: Duration,
+    pub(crate) stall: Duration,
+    pub(crate) max_headers: usize,
+    pub(crate) max_streams: usize,
+}
+
+impl Channel {
+    /// Begins to speak HTTP/2 over a connection just made. `changed` is told when more streams may fit, or none any more.
+    pub(crate) async fn begin(
+        parts: Parts,
+        care: Care,
+        changed: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Arc<Channel>> {
+        let Parts { io, meter, address, connect, handshake, max_age, live, place, .. } = parts;
+        let shared = Arc::new(Shared::default());
+        let guarded = Guarded { io, flood: Flood::new(care.max_headers), opened: 0, shared: Arc::clone(&shared) };
+        let mut builder = h2::client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(care.max_headers).unwrap_or(u32::MAX))
+            .max_send_buffer_size(SEND_BUFFER)
+            // Until the far side has said how many it takes.
+            .initial_max_send_streams(1)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS);
+        let (handle, driver) = builder.handshake(guarded).await.map_err(|error| {
+            let detail = "HTTP/2 could not be begun";
+            Error::new(Reason::ConnectReset, Phase::Handshake, detail).with_address(address).with_source(error)
+        })?;
+        let now = Instant::now();
+        let channel = Arc::new(Channel {
+            handle: Mutex::new(Some(handle)),
+            address,
+            connect,
+            handshake,
+            retires: now + max_age,
+            max_streams: care.max_streams,
+            active: AtomicUsize::new(0),
+            uses: AtomicU64::new(0),
+            turns: AtomicUsize::new(0),
+            idle_since: Mutex::new(now),
+            shared: Arc::clone(&shared),
+        });
+        let driven = process::spawn(async move {
+            drive(driver, care, &meter, &shared, &changed).await;
+            // Only now: the socket is closed.
+            drop((live, place));
+            shared.has_ended.store(true, Ordering::SeqCst);
+            changed();
+        })?;
+        driven.detach();
+        Ok(channel)
+    }
+
+    /// How many more streams may begin now.
+    pub(crate) fn room(&self) -> usize {
+        if self.shared.has_ended.load(Ordering::SeqCst) {
+            return 0;
+        }
+        let most = locked(&self.handle).as_ref().map_or(0, |handle| handle.current_max_send_streams());
+        most.min(self.max_streams).saturating_sub(self.active.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is known how many streams it takes.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.is_settled.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.has_ended.load(Ordering::SeqCst) || locked(&self.handle).is_none()
+    }
+
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        (self.active() == 0).then(|| *locked(&self.idle_since))
+    }
+
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// Lets no further stream begin; the connection is closed when its last one has ended.
+    pub(crate) fn retire(&self) {
+        drop(locked(&self.handle).take());
+    }
+
+    /// One more stream has ended while somebody else wanted the connection's place. Whether that was enough of them.
+    pub(crate) fn has_had_its_turns(&self, most: usize) -> bool {
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1 >= most
+    }
+
+    /// Counts one stream more. Whoever calls it has seen that there is room, and holds the lock that everybody does.
+    pub(crate) fn enter(&self) {
+        self.active.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts one stream less.
+    pub(crate) fn leave(&self, now: Instant) {
+        *locked(&self.idle_since) = now;
+        self.active.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Polls the connection until it ends, and asks a silent far side whether it still lives (RFC 9113 6.7).
+async fn drive(
+    mut driver: Driver<Guarded, Bytes>,
+    care: Care,
+    meter: &Meter,
+    shared: &Shared,
+    changed: &(impl Fn() + Sync),
+) {
+    let mut ping_pong = driver.ping_pong();
+    let mut known = (false, 0);
+    let mut alarm = Alarm::default();
+    let (mut seen, mut seen_at, mut asked_at) = (0, Instant::now(), None::<Instant>);
+    poll_fn(|cx| {
+        loop {
+            match Pin::new(&mut driver).poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "an HTTP/2 connection ended");
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {}
+            }
+            let now = Instant::now();
+            let knows = (shared.is_settled.load(Ordering::SeqCst), driver.max_concurrent_send_streams());
+            if knows != known {
+                known = knows;
+                changed();
+            }
+            let received = meter.received.load(Ordering::Relaxed);
+            if received != seen {
+                (seen, seen_at, asked_at) = (received, now, None);
+            }
+            let Some(ping_pong) = &mut ping_pong else { return Poll::Pending };
+            let _ = ping_pong.poll_pong(cx);
+            let due = match asked_at {
+                None => seen_at + care.keep_alive,
+                Some(asked_at) => asked_at + care.stall,
+            };
+            if alarm.poll(cx, due).is_pending() {
+                return Poll::Pending;
+            }
+            if asked_at.is_some() {
+                // The first fault is the one that counts.
+                let _ = shared.fault.set((Reason::TimeoutStalled, "the connection is dead: a PING was not answered"));
+                return Poll::Ready(());
+            }
+            asked_at = Some(now);
+            // It fails only where one is under way, which is as good.
+            let _ = ping_pong.send_ping(Ping::opaque());
+        }
+    })
+    .await;
+}
+
+/// The connection under h2, watched for floods.
+struct Guarded {
+    io: Io,
+    flood: Flood,
+    /// Requests that the watch knows of.
+    opened: u64,
+    shared: Arc<Shared>,
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Guarded { io, flood, opened, shared } = &mut *self;
+        let before = into.filled().len();
+        ready!(Pin::new(io).poll_read(cx, into))?;
+        shared.is_settled.store(true, Ordering::SeqCst);
+        let now_opened = shared.opened.load(Ordering::Relaxed);
+        flood.opened(now_opened - *opened);
+        *opened = now_opened;
+        if let Err(Fault(reason, detail)) = flood.see(&into.filled()[before..], Instant::now()) {
+            // The first fault is the one that counts.
+            let _ = shared.fault.set((reason, detail));
+            return Poll::Ready(Err(io::Error::other(detail)));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.flood.sent(sent as u64);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+        self.flood.sent(sent as u64);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// An answer whose head has come, and where the reading of its body stands. Dropping it resets the stream.
+pub(crate) struct Exchange {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Headers,
+    pub(crate) trailers: Headers,
+    pub(crate) head_at: Instant,
+    body: RecvStream,
+    /// What has come and was not taken yet.
+    piece: Bytes,
+    has_ended: bool,
+    length: Option<u64>,
+    line: Line,
+}
+
+/// One stream's progress, and what its failures mean at each point.
+struct Line {
+    watch: Watch,
+    meter: Meter,
+    shared: Arc<Shared>,
+    is_answered: bool,
+}
+
+/// A body on its way out.
+struct Sending {
+    stream: SendStream<Bytes>,
+    upload: Upload,
+    piece: Bytes,
+    trailers: HeaderMap,
+}
+
+impl Exchange {
+    /// Sends one request on a stream of its own and waits for the head of its answer.
+    pub(crate) async fn begin(
+        channel: &Channel,
+        request: &Request,
+        own: &OwnFields,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Result<Exchange> {
+        let meter = Meter::default();
+        let watch = Watch::new(bounds, &meter, now);
+        let mut line = Line { watch, meter, shared: Arc::clone(&channel.shared), is_answered: false };
+        channel.uses.fetch_add(1, Ordering::Relaxed);
+        let gone =
+            |line: &Line| line.watch.failed(&line.meter, Reason::ConnectGoAway, "the HTTP/2 connection has just ended");
+        let mut handle = locked(&channel.handle).clone().ok_or_else(|| gone(&line))?;
+        poll_fn(|cx| handle.poll_ready(cx)).await.map_err(|_| gone(&line))?;
+        let has_body = request.content().length() != Some(0) || request.is_chunked();
+        let mut upload = match has_body {
+            true => Some(Upload::begin(request.content()).ok_or_else(|| {
+                line.watch.failed(&line.meter, Reason::CanceledBody, "the body was read by an earlier try")
+            })?),
+            false => None,
+        };
+        line.watch.expect_body(if has_body { u64::MAX } else { 0 });
+        let sent = handle.send_request(request.http2_head(own), !has_body);
+        let (mut response, stream) = sent.map_err(|_| gone(&line))?;
+        // From here on in doubt it has left: h2 does not tell when.
+        line.meter.sent.store(1, Ordering::Relaxed);
+        line.shared.opened.fetch_add(1, Ordering::Relaxed);
+        let mut sending = upload.take().map(|upload| Sending {
+            stream,
+            upload,
+            piece: Bytes::new(),
+            trailers: request.http2_trailers(),
+        });
+        let mut interim = 0;
+        let answer = poll_fn(|cx| {
+            if let Some(too_many) = line.poll_interim(cx, &mut response, &mut interim, bounds.max_interim) {
+                return Poll::Ready(Err(too_many));
+            }
+            // What the far side says comes first: it may want no more of the body.
+            match Pin::new(&mut response).poll(cx) {
+                Poll::Ready(answer) => return Poll::Ready(answer.map_err(|error| line.broke(&error))),
+                Poll::Pending => {}
+            }
+            if let Some(body) = &mut sending {
+                match body.poll(cx, &mut line) {
+                    Poll::Ready(Ok(())) => {
+                        sending = None;
+                        line.watch.expect_body(0);
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {}
+                }
+            }
+            line.watch.poll(cx, &line.meter).map(Err)
+        })
+        .await?;
+        line.is_answered = true;
+        line.watch.answered();
+        let head_at = Instant::now();
+        let (head, body) = answer.into_parts();
+        if head.headers.len() > bounds.max_header_count {
+            let detail = "the answer's header section is over its limit";
+            return Err(line.watch.failed(&line.meter, Reason::LimitHeaders, detail));
+        }
+        let headers = packed(&head.headers);
+        let has_ended = body.is_end_stream();
+        let length = match has_ended {
+            true => Some(0),
+            false => headers.get("content-length").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
+        };
+        let (trailers, piece) = (Headers::default(), Bytes::new());
+        Ok(Exchange { status: head.status, headers, trailers, head_at, body, piece, has_ended, length, line })
+    }
+
+    /// As [`Connection::read_some`](crate::connection::Connection::read_some).
+    pub(crate) async fn read_some(&mut self, into: &mut Vec<u8>, room: usize) -> Result<bool> {
+        let Exchange { body, piece, has_ended, line, trailers, .. } = self;
+        while piece.is_empty() && !*has_ended {
+            *piece = poll_fn(|cx| match body.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => Poll::Ready(Ok(data)),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Err(line.broke(&error))),
+                Poll::Ready(None) => {
+                    *has_ended = true;
+                    Poll::Ready(Ok(Bytes::new()))
+                }
+                Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
+            })
+            .await?;
+            line.meter.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        }
+        if *has_ended && piece.is_empty() {
+            let fields = poll_fn(|cx| match body.poll_trailers(cx) {
+                Poll::Ready(fields) => Poll::Ready(fields.map_err(|error| line.broke(&error))),
+                Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
+            })
+            .await?;
+            *trailers = fields.as_ref().map(packed).unwrap_or_default();
+            return Ok(true);
+        }
+        let size = piece.len().min(room);
+        into.extend_from_slice(&piece[..size]);
+        piece.advance(size);
+        // It fails only for more than was received.
+        let _ = body.flow_control().release_capacity(size);
+        Ok(false)
+    }
+
+    /// Reads the body to its end. Of a failure's body no more than a part is kept: true where it was longer.
+    pub(crate) async fn read_whole(&mut self, body: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
+        let keeping = Keeping::new(self.status, self.length, bounds, body)?;
+        loop {
+            let before = body.len();
+            let ended = self.read_some(body, keeping.most - before).await?;
+            if let Some(is_cut) = keeping.judge(ended, body.len() - before)? {
+                return Ok(is_cut);
+            }
+        }
+    }
+
+    /// As [`Begun::unbind`](crate::connection::Begun::unbind).
+    pub(crate) fn unbind(&mut self) {
+        self.line.watch.unbind(self.head_at);
+    }
+
+    /// As [`Begun::resume`](crate::connection::Begun::resume).
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.line.watch.begin_window(&self.line.meter, now);
+    }
+
+    /// How long the body is, where the far side has said so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+}
+
+impl Line {
+    /// Takes the interim answers that have come; an error where they are too many.
+    fn poll_interim(
+        &self,
+        cx: &mut Context<'_>,
+        response: &mut ResponseFuture,
+        interim: &mut usize,
+        most: usize,
+    ) -> Option<Error> {
+        loop {
+            match response.poll_informational(cx) {
+                Poll::Ready(Some(Ok(_))) => *interim += 1,
+                Poll::Ready(Some(Err(error))) => return Some(self.broke(&error)),
+                Poll::Ready(None) | Poll::Pending => return None,
+            }
+            if *interim > most {
+                let detail = format!("{interim} interim answers came before the answer");
+                return Some(self.watch.failed(&self.meter, Reason::LimitInterim, detail));
+            }
+        }
+    }
+
+    /// What it means that a stream has failed.
+    fn broke(&self, error: &h2::Error) -> Error {
+        let code = error.reason();
+        // RFC 9113 6.8 and 8.7: only these two say that nothing was processed.
+        let (reason, detail) = if error.is_remote() && error.is_go_away() && !self.is_answered {
+            self.meter.sent.store(0, Ordering::Relaxed);
+            (Reason::ConnectGoAway, "the far side closes the connection and has not processed the request".to_owned())
+        } else if error.is_remote() && code == Some(h2::Reason::REFUSED_STREAM) && !self.is_answered {
+            self.meter.sent.store(0, Ordering::Relaxed);
+            (Reason::ConnectStreamRefused, "the far side refused the stream and has not processed it".to_owned())
+        } else if let Some((reason, detail)) = self.shared.fault.get() {
+            (*reason, (*detail).to_owned())
+        } else if error.is_library() && code == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+            (Reason::LimitFlood, "frames come that carry next to nothing".to_owned())
+        } else if error.is_library() && error.is_reset() && !self.is_answered {
+            (Reason::ProtocolHead, "the answer's head is malformed or over its limit".to_owned())
+        } else if error.is_library() {
+            (Reason::ProtocolHttp2, "the far side broke the HTTP/2 protocol".to_owned())
+        } else if self.is_answered {
+            (Reason::ProtocolIncomplete, "the stream ended inside the body".to_owned())
+        } else if let Some(code) = code {
+            (Reason::ConnectReset, format!("the far side ended the stream with {code:?}"))
+        } else {
+            (Reason::ConnectClosed, "the connection was closed before an answer came".to_owned())
+        };
+        self.watch.failed(&self.meter, reason, detail)
+    }
+}
+
+impl Sending {
+    fn poll(&mut self, cx: &mut Context<'_>, line: &mut Line) -> Poll<Result<()>> {
+        let broken = |line: &Line, error: &h2::Error| Poll::Ready(Err(line.broke(error)));
+        loop {
+            if self.piece.is_empty() && !self.upload.has_ended() {
+                match self.upload.poll_piece(cx) {
+                    Poll::Ready(Ok(piece)) => self.piece = piece,
+                    Poll::Ready(Err(error)) => {
+                        let detail = "the request's body could not be read from its source";
+                        let failed = line.watch.failed(&line.meter, Reason::CanceledBody, detail);
+                        return Poll::Ready(Err(failed.with_source(error)));
+                    }
+                    Poll::Pending => {
+                        // The source is slow, not the far side.
+                        line.watch.begin_window(&line.meter, Instant::now());
+                        return Poll::Pending;
+                    }
+                }
+            }
+            if self.piece.is_empty() {
+                let ended = match self.trailers.is_empty() {
+                    true => self.stream.send_data(Bytes::new(), true),
+                    false => self.stream.send_trailers(std::mem::take(&mut self.trailers)),
+                };
+                return match ended {
+                    Ok(()) => Poll::Ready(Ok(())),
+                    Err(error) => broken(line, &error),
+                };
+            }
+            self.stream.reserve_capacity(self.piece.len());
+            let capacity = match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(capacity)) => capacity,
+                Some(Err(error)) => return broken(line, &error),
+                // The far side wants no more: what it answers tells why.
+                None => return Poll::Ready(Ok(())),
+            };
+            let size = capacity.min(self.piece.len());
+            let part = self.piece.split_to(size);
+            line.meter.sent.fetch_add(size as u64, Ordering::Relaxed);
+            if let Err(error) = self.stream.send_data(part, false) {
+                return broken(line, &error);
+            }
+        }
+    }
+}
+
+fn packed(fields: &HeaderMap) -> Headers {
+    let size = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut packing = Packing::new(fields.len(), size);
+    fields.iter().for_each(|(name, value)| packing.push(name.as_str(), value.as_bytes()));
+    packing.finish(Vec::new()).0
+}

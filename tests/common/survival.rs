@@ -1,0 +1,64 @@
+//! What surviving a fault means, asserted in one place (FAULTS.md, first page): the expected error with its `Delivery`
+//! and number of tries, the deadline kept, nothing leaked, and the next healthy request answered.
+
+use std::time::{Duration, Instant};
+
+use pinlink::{AsyncClient, Client, Delivery, Error, Reason, Request, Response, Result};
+use pinlink_box::Network;
+
+use super::{BOUNDED, assert_failed, assert_whole};
+
+/// Who calls. Every row is met by both unless it says why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Blocking,
+    Async,
+}
+
+impl Caller {
+    pub(crate) const ALL: [Caller; 2] = [Caller::Blocking, Caller::Async];
+
+    /// Sends one request, as this caller does.
+    pub(crate) fn send(self, client: &Client, request: &Request) -> Result<Response> {
+        match self {
+            Caller::Blocking => client.send(request),
+            Caller::Async => {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime of one thread");
+                runtime.block_on(AsyncClient::from(client.clone()).send(request))
+            }
+        }
+    }
+}
+
+/// The failure that a fault must lead to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    pub(crate) delivery: Delivery,
+    /// How often the request must have been tried.
+    pub(crate) attempts: u32,
+}
+
+/// Sends a request into a fault that is on: it fails as it must, within its deadline and a moment.
+#[track_caller]
+pub(crate) fn fails_as(caller: Caller, client: &Client, request: &Request, deadline: Duration, failure: Failure) -> Error {
+    let begun = Instant::now();
+    let error = match caller.send(client, request) {
+        Ok(answer) => panic!("{caller:?}: answered with {answer:?}; expected {failure:?}"),
+        Err(error) => error,
+    };
+    // On a busy machine the moment may be long; it must never be "for ever".
+    assert!(begun.elapsed() < deadline + BOUNDED, "{caller:?}: {error} came after {:?}", begun.elapsed());
+    assert_failed(&error, failure.reason, failure.delivery);
+    assert_eq!(error.attempts(), failure.attempts, "{caller:?}: {error}");
+    error
+}
+
+/// After a fault has been healed: the next request succeeds and nothing has leaked, here or at the proxy.
+#[track_caller]
+pub(crate) fn recovers(client: &Client, network: &Network) {
+    network.heal();
+    assert_whole(client, network);
+    let stats = client.stats();
+    assert!(stats.connections_peak <= 32, "{stats:?}");
+}

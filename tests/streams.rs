@@ -1,0 +1,311 @@
+//! The promise: bodies of any size go both ways in constant memory, and a broken one never looks whole.
+
+mod common;
+
+use std::io::{self, Cursor, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Scratch, assert_failed, assert_whole, client, http, network, secure};
+use pinlink::{AsyncClient, Client, Delivery, Error, Kind, Phase, Reason, Request};
+use pinlink_box::{Fault, Network};
+
+/// What `/bytes/n` sends.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+/// What `/upload` says of a body.
+#[derive(serde::Deserialize)]
+struct Received {
+    bytes: u64,
+    framing: String,
+    trailers: std::collections::BTreeMap<String, String>,
+}
+
+fn upload(client: &Client, request: &Request) -> Received {
+    let answer = client.send(request).expect("an answer");
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    serde_json::from_slice(answer.body()).expect("JSON")
+}
+
+fn inner(error: &io::Error) -> &Error {
+    error.get_ref().and_then(|inner| inner.downcast_ref()).expect("the whole error is inside")
+}
+
+#[test]
+fn an_answer_is_read_while_it_comes() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    for url in
+        [http(&network, "/bytes/3000000"), secure(&network, "/bytes/3000000"), secure(&network, "/chunked/3000000")]
+    {
+        let mut answer = client.open(&Request::get(&url)).unwrap();
+        assert_eq!((answer.status(), answer.is_success()), (200, true));
+        assert_eq!(answer.length(), url.contains("bytes").then_some(3_000_000));
+        let mut body = Vec::new();
+        answer.read_to_end(&mut body).unwrap();
+        assert!(body == pattern(3_000_000), "{url}");
+        assert!(answer.chunk().unwrap().is_none());
+    }
+    let stats = client.stats();
+    assert_eq!((stats.connections_live, stats.connections_idle), (2, 2));
+}
+
+#[test]
+fn an_async_caller_reads_the_same() {
+    let network = network();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let client = client(&network).build_async().await.unwrap();
+        let mut answer = client.open(&Request::get(&secure(&network, "/bytes/1000000"))).await.unwrap();
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.unwrap() {
+            body.extend_from_slice(&piece);
+        }
+        assert!(body == pattern(1_000_000));
+        let mut answer = client.open(&Request::get(&http(&network, "/chunked/1000000"))).await.unwrap();
+        let mut body = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut answer, &mut body).await.unwrap();
+        assert!(body == pattern(1_000_000));
+        let stats = client.stats();
+        assert_eq!((stats.connections_live, stats.connections_idle), (2, 2));
+    });
+}
+
+#[test]
+fn an_answer_without_a_body_frees_its_connection_at_once() {
+    let network = network();
+    let client = client(&network).max_connections(1usize).build().unwrap();
+    let kept = client.open(&Request::head(&http(&network, "/bytes/5"))).unwrap();
+    assert_whole(&client, &network);
+    assert_eq!(kept.length(), Some(5));
+}
+
+#[test]
+fn an_answer_dropped_half_way_closes_its_connection() {
+    let network = network();
+    let client = client(&network).max_connections(1usize).build().unwrap();
+    let mut answer = client.open(&Request::get(&http(&network, "/bytes/100000000"))).unwrap();
+    assert!(answer.chunk().unwrap().is_some());
+    drop(answer);
+    assert_whole(&client, &network);
+    assert_eq!(client.stats().dials, 2);
+}
+
+#[test]
+fn a_body_that_breaks_off_is_an_error_and_stays_one() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let mut answer = client.open(&Request::get(&http(&network, "/close-early/100000"))).unwrap();
+    let mut body = Vec::new();
+    let error = answer.read_to_end(&mut body).expect_err("half of it came");
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    assert_failed(inner(&error), Reason::ProtocolIncomplete, Delivery::Answered);
+    assert_eq!(body.len(), 100_000);
+    assert_failed(&answer.chunk().expect_err("it stays broken"), Reason::ProtocolIncomplete, Delivery::Answered);
+    drop(answer);
+    assert_whole(&client, &network);
+}
+
+#[test]
+fn a_slow_reader_is_not_taken_for_a_slow_target() {
+    let network = network();
+    let client = client(&network).stall_timeout(Duration::from_millis(300)).build().unwrap();
+    let mut answer = client.open(&Request::get(&http(&network, "/bytes/20000000"))).unwrap();
+    let mut read = answer.chunk().unwrap().unwrap().len();
+    // Longer than a stall: the target can't go on meanwhile.
+    std::thread::sleep(Duration::from_millis(600));
+    while let Some(piece) = answer.chunk().unwrap() {
+        read += piece.len();
+    }
+    assert_eq!(read, 20_000_000);
+}
+
+#[test]
+fn a_target_that_stops_in_the_middle_is_given_up() {
+    let network = network();
+    let client = client(&network).stall_timeout(Duration::from_millis(200)).build().unwrap();
+    let mut answer = client.open(&Request::get(&http(&network, "/bytes/50000000"))).unwrap();
+    network.inject(Fault::HalfOpen);
+    let error = io::copy(&mut answer, &mut io::sink()).expect_err("it stalls");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_failed(inner(&error), Reason::TimeoutStalled, Delivery::Answered);
+    network.heal();
+    drop(answer);
+    assert_whole(&client, &network);
+}
+
+#[test]
+fn a_target_that_drips_makes_too_little_progress() {
+    let network = network();
+    network.inject(Fault::Drip(20));
+    let client = client(&network).stall_timeout(Duration::from_millis(500)).min_progress(1000usize).build().unwrap();
+    let error = client.send(&Request::get(&http(&network, "/bytes/5000"))).expect_err("twenty bytes a second");
+    assert_failed(&error, Reason::TimeoutStalled, Delivery::Unknown);
+    assert!(error.to_string().contains("less than 1000 bytes"), "{error}");
+    network.heal();
+    assert_whole(&client, &network);
+}
+
+#[test]
+fn a_size_limit_holds_for_both_ways_of_reading() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let request = Request::get(&http(&network, "/chunked/100000")).size_limit(99_999);
+    common::fails(&client, &request, Reason::LimitBody, Delivery::Answered);
+    let mut answer = client.open(&request).unwrap();
+    let error = io::copy(&mut answer, &mut io::sink()).expect_err("one byte too many");
+    assert_failed(inner(&error), Reason::LimitBody, Delivery::Answered);
+    let mut answer = client.open(&Request::get(&http(&network, "/chunked/100000")).size_limit(100_000)).unwrap();
+    assert_eq!(io::copy(&mut answer, &mut io::sink()).unwrap(), 100_000);
+}
+
+fn bodies(url: &str) -> Vec<(&'static str, Request, u64, &'static str)> {
+    let put = || Request::put(url);
+    let scratch = Scratch::new();
+    let file = scratch.file("body", pattern(700_000));
+    let stream = Pieces { left: 5 };
+    vec![
+        (
+            "a reader of known length",
+            put().body_reader(Cursor::new(pattern(500_000)), Some(500_000)),
+            500_000,
+            "length",
+        ),
+        ("a reader of unknown length", put().body_reader(Cursor::new(pattern(500_000)), None), 500_000, "chunked"),
+        ("an empty reader", put().body_reader(io::empty(), None), 0, "chunked"),
+        ("a file", put().body_file(&file), 700_000, "length"),
+        ("a stream", put().body_stream(stream, None), 5000, "chunked"),
+        ("bytes with a trailer", put().body("hello").trailer("x-sum", "7"), 5, "chunked"),
+        ("bytes with a question first", put().body(pattern(300_000)).expect_continue(), 300_000, "length"),
+    ]
+}
+
+/// A stream of thousand-byte pieces, every second poll of which has nothing yet.
+struct Pieces {
+    left: usize,
+}
+
+impl futures_core::Stream for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<io::Result<Bytes>>> {
+        static POLLS: AtomicUsize = AtomicUsize::new(0);
+        if POLLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            cx.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                std::task::Poll::Ready(Some(Ok(Bytes::from(pattern(1000)))))
+            }
+            None => std::task::Poll::Ready(None),
+        }
+    }
+}
+
+#[test]
+fn a_body_is_sent_while_it_is_read_whatever_it_is_and_whoever_calls() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let asynchronous = AsyncClient::from(client.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for url in [http(&network, "/upload"), secure(&network, "/upload")] {
+        for (what, request, bytes, framing) in bodies(&url) {
+            let received = upload(&client, &request);
+            assert_eq!((received.bytes, &*received.framing), (bytes, framing), "{what}");
+            assert_eq!(received.trailers.contains_key("x-sum"), what.contains("trailer"), "{what}");
+        }
+        for (what, request, bytes, framing) in bodies(&url) {
+            let answer = runtime.block_on(asynchronous.send(&request)).expect(what);
+            let received: Received = serde_json::from_slice(answer.body()).unwrap();
+            assert_eq!((received.bytes, &*received.framing), (bytes, framing), "{what}");
+        }
+    }
+    let stats = client.stats();
+    assert_eq!((stats.connections_live, stats.connections_idle), (2, 2));
+}
+
+#[test]
+fn a_body_that_can_be_read_once_is_sent_once_and_a_file_again() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let url = http(&network, "/upload");
+    let request = Request::put(&url).body_reader(Cursor::new("once"), None);
+    assert_eq!(upload(&client, &request).bytes, 4);
+    let error = client.send(&request).expect_err("it was read");
+    assert_failed(&error, Reason::ConfigInput, Delivery::NotSent);
+
+    network.inject_times(Fault::AckLost, 1);
+    let request = Request::put(&url).body_reader(Cursor::new("once"), None);
+    let error = client.send(&request).expect_err("the answer was lost, and a reader can't be read twice");
+    assert_eq!((error.kind(), error.delivery()), (Kind::Connect, Delivery::Unknown), "{error}");
+
+    let scratch = Scratch::new();
+    network.inject_times(Fault::AckLost, 1);
+    let request = Request::put(&url).body_file(scratch.file("body", "twice"));
+    assert_eq!(upload(&client, &request).bytes, 5);
+    assert_eq!(client.stats().retries, 1);
+    assert_whole(&client, &network);
+}
+
+#[test]
+fn a_source_that_fails_or_breaks_its_word_ends_the_call_and_the_connection() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _into: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("a disk with a secret name"))
+        }
+    }
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let put = || Request::put(&http(&network, "/upload"));
+    for request in [
+        put().body_reader(Broken, None),
+        put().body_reader(Cursor::new("short"), Some(6)),
+        put().body_reader(Cursor::new("much too long"), Some(6)),
+    ] {
+        let error = client.send(&request).expect_err("the source is broken");
+        assert_eq!((error.reason(), error.phase()), (Reason::CanceledBody, Phase::Send), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let missing = put().body_file("/nowhere/at/all");
+    assert_failed(&client.send(&missing).expect_err("no file"), Reason::ConfigInput, Delivery::NotSent);
+    assert_whole(&client, &network);
+}
+
+fn resumed(network: &Network, path: &str, fault: Fault) -> (Client, io::Result<Vec<u8>>) {
+    let client = client(network).build().unwrap();
+    common::get(&client, &http(network, "/rows/1"));
+    network.inject_times(fault, 1);
+    let mut answer = client.open(&Request::get(&http(network, path)).resume()).unwrap();
+    let mut body = Vec::new();
+    let read = answer.read_to_end(&mut body).map(|_| body);
+    (client, read)
+}
+
+#[test]
+fn a_read_that_broke_is_resumed_where_that_was_asked_for() {
+    let network = network();
+    let (client, read) = resumed(&network, "/range/5000000", Fault::CloseMidAnswer(1_500_000));
+    assert!(read.unwrap() == pattern(5_000_000));
+    let seen = common::last_seen(&network);
+    let range = seen.headers.iter().find(|(name, _)| name == "range").map(|(_, value)| value.clone());
+    assert!(range.is_some_and(|range| range != "bytes=0-"), "{seen:?}");
+    assert_whole(&client, &network);
+    // A reset may overtake the head: then the request is sent again as a whole.
+    let (client, read) = resumed(&network, "/range/5000000", Fault::ResetMidAnswer(1_500_000));
+    assert!(read.unwrap() == pattern(5_000_000));
+    assert_whole(&client, &network);
+    // Without a strong validator nobody knows whether the rest belongs to the beginning.
+    for path in ["/range/5000000?weak=1", "/bytes/5000000"] {
+        let (_, read) = resumed(&network, path, Fault::CloseMidAnswer(1_500_000));
+        assert_eq!(read.expect_err(path).kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
