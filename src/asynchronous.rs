@@ -14,6 +14,7 @@ use crate::event::Stats;
 use crate::incoming::AsyncReader;
 use crate::life::{Draft, Handle};
 use crate::pin_set::PinSet;
+use crate::raw::AsyncSocket;
 use crate::request::Request;
 use crate::response::Response;
 
@@ -81,6 +82,22 @@ impl AsyncClient {
     /// As [`Client::send`].
     pub async fn open(&self, request: &Request) -> Result<AsyncReader> {
         self.0.core()?.async_reader(request).await
+    }
+
+    /// As [`Client::connect`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect(&self, host: &str, port: u16) -> Result<AsyncSocket> {
+        self.0.core()?.connect(host, port, false).await.map(AsyncSocket::new)
+    }
+
+    /// As [`Client::connect_tls`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_tls(&self, host: &str, port: u16) -> Result<AsyncSocket> {
+        self.0.core()?.connect(host, port, true).await.map(AsyncSocket::new)
     }
 
     /// As [`Client::pins`].

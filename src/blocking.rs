@@ -14,6 +14,7 @@ use crate::event::Stats;
 use crate::incoming::Reader;
 use crate::life::{Draft, Handle, resolve_declared};
 use crate::pin_set::PinSet;
+use crate::raw::Socket;
 use crate::request::Request;
 use crate::response::Response;
 
@@ -105,6 +106,36 @@ impl Client {
     pub fn map_with(&self, requests: &[Request], each: Each<'_>) -> Vec<Result<Response>> {
         let mapped = self.0.life().and_then(|life| life.core.map(requests, each));
         mapped.unwrap_or_else(|error| requests.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    /// A TCP connection to a declared `tcp://host:port`, for protocols that are not HTTP: pinned, raced, and counted
+    /// against the caps until it is dropped.
+    ///
+    /// ```no_run
+    /// # fn example(client: pinlink::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut socket = client.connect("redis.example", 6379)?; // declared as tcp://redis.example:6379
+    /// socket.write_all(b"PING\r\n")?;
+    /// let mut answer = [0; 7];
+    /// socket.read_exact(&mut answer)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As those of a call that was not sent.
+    pub fn connect(&self, host: &str, port: u16) -> Result<Socket> {
+        drive::block_on(self.0.core()?.connect(host, port, false)).map(Socket::new)
+    }
+
+    /// As [`Client::connect`], over TLS: the certificate is verified for the host, or for its name in `sni`; the option
+    /// `alpn` says which protocols are offered.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_tls(&self, host: &str, port: u16) -> Result<Socket> {
+        drive::block_on(self.0.core()?.connect(host, port, true)).map(Socket::new)
     }
 
     /// What is pinned now.

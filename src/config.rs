@@ -9,9 +9,10 @@ use std::time::Duration;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::origin::Origin;
 use crate::pin_set::PinSet;
+use crate::proxy::OptionalProxy;
 pub use crate::value::{ByteSize, Family, IntoValue, Protocol, Summary};
 use crate::value::{
-    ConnectTo, HeaderText, NameMap, NameServers, Networks, OptionalCount, OptionalPath, Origins, Pins, Value,
+    ConnectTo, HeaderText, NameMap, NameServers, Names, Networks, OptionalCount, OptionalPath, Origins, Pins, Value,
 };
 
 /// The prefix of options in `Properties`, Spark configuration (`spark.pinlink.*`) and the like.
@@ -177,6 +178,9 @@ options! {
     host_header: NameMap = "", "" ..= "",
         "Another `Host` header for a host, `host=value`.",
         "For gateways that route by it.";
+    proxy: OptionalProxy = "", "" ..= "",
+        "An explicit proxy through which every target is reached, `http://[user:password@]host[:port]` (CONNECT) or `socks5://…`; it is asked for the pinned address, and its own host is resolved at init. Port 1080 where none is given, as in curl.",
+        "Networks without a way of their own. The environment's variables are never read: a job's machine may have set any.";
     ca_file: OptionalPath = "", "" ..= "",
         "A PEM file of CA certificates to trust beside the bundled web roots.",
         "Private services have private CAs.";
@@ -189,6 +193,15 @@ options! {
     danger_accept_any_certificate: bool = "false", "" ..= "",
         "Turns certificate verification off. Every client built with it warns.",
         "Never right in production.";
+    client_cert: OptionalPath = "", "" ..= "",
+        "A PEM file with the client's certificate chain, for targets that ask for one.",
+        "Mutual TLS is how some private services know their callers.";
+    client_key: OptionalPath = "", "" ..= "",
+        "A PEM file with the key of `client_cert`, without a passphrase; unset where that file holds both.",
+        "There is nobody to type a passphrase.";
+    alpn: Names = "", "" ..= "",
+        "The protocols offered (ALPN, RFC 7301) by `connect_tls`; HTTP has its own.",
+        "Some databases and gateways choose by it.";
     max_connections: usize = "32", "1" ..= "10000",
         "The cap on live connections of this client, all origins together.",
         "The platform's proxy has little forwarding capacity; its documentation asks for few connections.";
@@ -249,6 +262,12 @@ options! {
     backoff_max: Duration = "2s", "1ms" ..= "10m",
         "The greatest ceiling of a wait between tries.",
         "A call has 30 s.";
+    max_redirects: usize = "0", "0" ..= "20",
+        "How many redirects a GET or HEAD follows, within the declared hosts; 0 hands them to the caller. Credentials never go to another origin, and nothing follows from HTTPS to HTTP.",
+        "An API that redirects is asked at the wrong URL; following is for downloads.";
+    decode: bool = "false", "" ..= "",
+        "Whether to ask for compressed answers (gzip, deflate, brotli, zstd) and decode them, within `max_body` and a hundredfold of what came.",
+        "Rows are small; where answers are large and text, it saves the proxy's bandwidth.";
     max_headers: ByteSize = "64KiB", "8KiB" ..= "1MiB",
         "The greatest header section of an answer.",
         "Real ones are below 16 KiB.";
@@ -362,6 +381,9 @@ impl Builder {
         }
         if config.backoff_base > config.backoff_max {
             return conflict("backoff_base is greater than backoff_max");
+        }
+        if config.client_key.0.is_some() && config.client_cert.0.is_none() {
+            return conflict("client_key is set and client_cert is not");
         }
         if config.prewarm > config.connections_per_origin() {
             return conflict("prewarm is greater than the connections one origin may have");

@@ -19,16 +19,17 @@ use tracing::Instrument;
 
 use crate::config::{Config, REFRESH_INTERVAL, REFRESH_JITTER};
 use crate::connection::{Connection, Live, Parts};
-use crate::error::{Error, Phase, Reason, Result};
+use crate::error::{Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
 use crate::pins::{Host, Source};
 use crate::policy::AddressPolicy;
+use crate::proxy::Proxy;
 use crate::race::{Race, Step};
 use crate::resolve::Lookup;
 use crate::retry::full_jitter;
 use crate::stream::{Io, Meter, Stream};
-use crate::tls;
+use crate::{tls, tunnel};
 
 /// The names of protocols in TLS (RFC 7301).
 const HTTP1: &[u8] = b"http/1.1";
@@ -43,26 +44,54 @@ pub(crate) struct Route {
     pub(crate) port: u16,
     /// The name for SNI and the certificate; none for plain connections.
     pub(crate) server_name: Option<ServerName<'static>>,
+    /// Through whom.
+    pub(crate) proxy: Option<Via>,
 }
 
-/// Which versions of HTTP a new connection may speak.
+/// An explicit proxy, pinned as an origin is.
+pub(crate) struct Via {
+    pub(crate) host: Arc<Host>,
+    pub(crate) proxy: Proxy,
+}
+
+/// Whom a socket is connected to.
+#[derive(Clone, Copy)]
+struct Hop<'a> {
+    host: &'a Host,
+    port: u16,
+}
+
+/// A dial that has succeeded.
+struct Won {
+    io: Io,
+    meter: Arc<Meter>,
+    address: SocketAddr,
+    connect: Duration,
+    handshake: Duration,
+}
+
+/// What a new connection may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offer {
+pub(crate) enum Offer<'a> {
     Http1,
     /// HTTP/2 where the target chooses it, or without asking over plain TCP.
     Http2,
+    /// Something else: nothing but TCP, or TLS for this name.
+    Raw(Option<&'a ServerName<'static>>),
 }
 
 /// A connection just made, by the version that it speaks.
 pub(crate) enum Dialled {
     Http1(Box<Connection>),
     Http2(Parts),
+    Raw(Parts),
 }
 
 /// Dials for one client.
 pub(crate) struct Dialer {
     http1: TlsConnector,
     http2: TlsConnector,
+    raw: TlsConnector,
     policy: AddressPolicy,
     lookup: Arc<Lookup>,
     counters: Arc<Counters>,
@@ -77,28 +106,31 @@ impl Dialer {
         counters: Arc<Counters>,
     ) -> Dialer {
         let policy = AddressPolicy::new(config.allow_addresses.0.clone());
-        let speaking = |protocols: &[&[u8]]| {
+        let speaking = |protocols: &mut dyn Iterator<Item = &[u8]>| {
             let mut tls = ClientConfig::clone(&tls);
-            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            tls.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
             TlsConnector::from(Arc::new(tls))
         };
-        let (http1, http2) = (speaking(&[HTTP1]), speaking(&[HTTP2, HTTP1]));
-        Dialer { http1, http2, policy, lookup, counters, config }
+        let http1 = speaking(&mut [HTTP1].into_iter());
+        let http2 = speaking(&mut [HTTP2, HTTP1].into_iter());
+        let raw = speaking(&mut config.alpn.0.iter().map(|name| &**name));
+        Dialer { http1, http2, raw, policy, lookup, counters, config }
     }
 
     /// A connection to the route's origin.
-    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>, offer: Offer) -> Result<Dialled> {
+    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>, offer: Offer<'_>) -> Result<Dialled> {
         let live = Live::new(&self.counters);
         let begun = Instant::now();
         let result = match self.dial_pinned(route, offer).await {
             Err(error)
-                if matches!(error.kind(), crate::error::Kind::Connect) && self.refresh(&route.host, begun).await =>
+                if error.kind() == Kind::Connect
+                    && self.refresh(route.proxy.as_ref().map_or(&route.host, |via| &via.host), begun).await =>
             {
                 self.dial_pinned(route, offer).await
             }
             result => result,
         };
-        let (io, meter, address, connect, handshake) = match result {
+        let Won { io, meter, address, connect, handshake } = match result {
             Ok(won) => won,
             Err(error) => {
                 self.counters.dial_failures.one();
@@ -122,45 +154,121 @@ impl Dialer {
             Io::Plain(_) => offer == Offer::Http2,
             Io::Tls(session) => session.get_ref().1.alpn_protocol() == Some(HTTP2),
         };
-        Ok(if speaks_http2 { Dialled::Http2(parts) } else { Dialled::Http1(Box::new(Connection::new(parts))) })
+        Ok(match offer {
+            Offer::Raw(_) => Dialled::Raw(parts),
+            _ if speaks_http2 => Dialled::Http2(parts),
+            _ => Dialled::Http1(Box::new(Connection::new(parts))),
+        })
+    }
+
+    async fn dial_pinned(&self, route: &Route, offer: Offer<'_>) -> Result<Won> {
+        match &route.proxy {
+            None => self.dial_directly(route, offer).await,
+            Some(via) => self.dial_through(route, via, offer).await,
+        }
     }
 
     /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.
-    async fn dial_pinned(
-        &self,
-        route: &Route,
-        offer: Offer,
-    ) -> Result<(Io, Arc<Meter>, SocketAddr, Duration, Duration)> {
+    async fn dial_directly(&self, route: &Route, offer: Offer<'_>) -> Result<Won> {
         let begun = Instant::now();
         let deadline = begun + self.config.connect_timeout;
-        let addresses = route.host.in_order(begun, fastrand::usize(..));
-        let mut race = Race::new(addresses, self.config.race_stagger);
+        let hop = Hop { host: &route.host, port: route.port };
+        let mut race = Race::new(route.host.in_order(begun, fastrand::usize(..)), self.config.race_stagger);
         let mut dials = JoinSet::new();
         let mut last = None;
         loop {
             let raced = self
-                .next_winner(route, &mut race, &mut dials, &mut last, deadline)
+                .next_winner(hop, &mut race, &mut dials, &mut last, deadline)
                 .instrument(tracing::debug_span!("connect", host = %route.label));
             let (socket, address) = raced.await?;
             // The late ones end before the handshake begins: one place is for one live connection.
             dials.shutdown().await;
-            let connect = begun.elapsed();
             let meter = Arc::new(Meter::default());
             let stream = Stream::new(socket, Arc::clone(&meter))
                 .map_err(|error| socket_error(&error, 1).with_address(address))?;
-            let shaken = self
-                .shake_hands(route, stream, offer)
-                .instrument(tracing::debug_span!("handshake", host = %route.label));
-            match shaken.await {
-                Ok(io) => {
-                    route.host.favour(address.ip());
-                    return Ok((io, meter, address, connect, begun.elapsed() - connect));
+            match self.establish(route, stream, meter, address, begun, offer).await {
+                Err(error) if tls::may_try_elsewhere(error.reason()) => last = Some(error),
+                established => return established,
+            }
+        }
+    }
+
+    /// Asks a proxy for a tunnel to one pinned address after the other.
+    async fn dial_through(&self, route: &Route, via: &Via, offer: Offer<'_>) -> Result<Won> {
+        let begun = Instant::now();
+        let deadline = begun + self.config.connect_timeout;
+        let hop = Hop { host: &via.host, port: via.proxy.port };
+        let mut last = None;
+        for address in route.host.in_order(begun, fastrand::usize(..)) {
+            let target = SocketAddr::new(address, route.port);
+            self.check(address)?;
+            let mut race = Race::new(via.host.in_order(Instant::now(), fastrand::usize(..)), self.config.race_stagger);
+            let mut dials = JoinSet::new();
+            let (socket, proxy_address) = self
+                .next_winner(hop, &mut race, &mut dials, &mut None, deadline)
+                .await
+                .map_err(|error| error.with_host(format!("{} (proxy {})", route.label, via.proxy)))?;
+            dials.shutdown().await;
+            via.host.favour(proxy_address.ip());
+            let meter = Arc::new(Meter::default());
+            let mut stream = Stream::new(socket, Arc::clone(&meter))
+                .map_err(|error| socket_error(&error, 1).with_address(proxy_address))?;
+            let opened = tunnel::open(&mut stream, &via.proxy, target, self.config.max_headers.0);
+            let failed = match tokio::time::timeout_at(deadline.into(), opened).await {
+                Ok(Ok(())) => match self.establish(route, stream, meter, target, begun, offer).await {
+                    Err(error) if tls::may_try_elsewhere(error.reason()) => error,
+                    established => return established,
+                },
+                Ok(Err(error)) if tunnel::may_try_elsewhere(&error) => {
+                    self.sideline(&route.host, address);
+                    error.with_address(target)
                 }
-                Err(error) if tls::may_try_elsewhere(error.reason()) => {
-                    self.sideline(route, address.ip());
-                    last = Some(error.with_address(address));
+                Ok(Err(error)) => return Err(error.with_address(target)),
+                Err(_) => {
+                    return Err(Error::new(Reason::ProxyTimeout, Phase::Connect, "the proxy opened no tunnel in time")
+                        .with_address(target)
+                        .with_budget("connect_timeout", self.config.connect_timeout));
                 }
-                Err(error) => return Err(error.with_address(address)),
+            };
+            last = Some(failed);
+        }
+        Err(last.unwrap_or_else(nothing_left))
+    }
+
+    /// What makes a connection of a socket that reaches its target.
+    async fn establish(
+        &self,
+        route: &Route,
+        stream: Stream,
+        meter: Arc<Meter>,
+        address: SocketAddr,
+        begun: Instant,
+        offer: Offer<'_>,
+    ) -> Result<Won> {
+        let connect = begun.elapsed();
+        let shaken =
+            self.shake_hands(route, stream, offer).instrument(tracing::debug_span!("handshake", host = %route.label));
+        match shaken.await {
+            Ok(io) => {
+                route.host.favour(address.ip());
+                Ok(Won { io, meter, address, connect, handshake: begun.elapsed() - connect })
+            }
+            Err(error) => {
+                if tls::may_try_elsewhere(error.reason()) {
+                    self.sideline(&route.host, address.ip());
+                }
+                Err(error.with_address(address))
+            }
+        }
+    }
+
+    /// The check on the literal itself, whatever brought it here.
+    fn check(&self, address: IpAddr) -> Result<()> {
+        match self.policy.refused(address) {
+            None => Ok(()),
+            Some(range) => {
+                let detail = format!("{address} is in a refused range ({range})");
+                Err(Error::new(Reason::PolicyAddress, Phase::Connect, detail))
             }
         }
     }
@@ -168,7 +276,7 @@ impl Dialer {
     /// The first socket to be connected.
     async fn next_winner(
         &self,
-        route: &Route,
+        hop: Hop<'_>,
         race: &mut Race,
         dials: &mut JoinSet<(IpAddr, io::Result<TcpStream>)>,
         last: &mut Option<Error>,
@@ -178,45 +286,39 @@ impl Dialer {
         loop {
             let wait_until = match race.step(Instant::now()) {
                 Step::Dial(address) => {
-                    // The check on the literal itself, whatever brought it here.
-                    if let Some(range) = self.policy.refused(address) {
-                        let detail = format!("{address} is in a refused range ({range})");
-                        return Err(Error::new(Reason::PolicyAddress, Phase::Connect, detail));
-                    }
+                    self.check(address)?;
                     self.counters.dials.one();
-                    let target = SocketAddr::new(address, route.port);
+                    let target = SocketAddr::new(address, hop.port);
                     dials.spawn(async move { (address, TcpStream::connect(target).await) });
                     continue;
                 }
                 Step::Wait(until) => until.map_or(deadline, |until| until.min(deadline)),
                 Step::Exhausted => {
-                    return Err(last.take().unwrap_or_else(|| {
-                        Error::new(Reason::ConnectUnreachable, Phase::Connect, "the host has no address left to try")
-                    }));
+                    return Err(last.take().unwrap_or_else(nothing_left));
                 }
             };
             match tokio::time::timeout_at(wait_until.into(), dials.join_next()).await {
                 Ok(Some(Ok((address, Ok(socket))))) => {
                     for late in race.won(address) {
-                        self.sideline(route, late);
+                        self.sideline(hop.host, late);
                     }
-                    let target = SocketAddr::new(address, route.port);
+                    let target = SocketAddr::new(address, hop.port);
                     self.set_options(&socket).map_err(|error| socket_error(&error, 1).with_address(target))?;
                     return Ok((socket, target));
                 }
                 Ok(Some(Ok((address, Err(error))))) => {
                     failures += 1;
                     race.failed(address);
-                    self.sideline(route, address);
-                    *last = Some(socket_error(&error, failures).with_address(SocketAddr::new(address, route.port)));
+                    self.sideline(hop.host, address);
+                    *last = Some(socket_error(&error, failures).with_address(SocketAddr::new(address, hop.port)));
                 }
                 Ok(Some(Err(_))) => return Err(Error::new(Reason::Internal, Phase::Connect, "a dial panicked")),
                 // Every dial has ended, or the stagger has: the race knows what is next.
                 Ok(None) => {}
                 Err(_) if Instant::now() >= deadline => {
-                    let tried = route.host.current().pin.addresses.len();
-                    for &address in &route.host.current().pin.addresses {
-                        self.sideline(route, address);
+                    let tried = hop.host.current().pin.addresses.len();
+                    for &address in &hop.host.current().pin.addresses {
+                        self.sideline(hop.host, address);
                     }
                     let detail = format!("no answer from any of {tried} pinned addresses");
                     return Err(Error::new(Reason::ConnectTimeout, Phase::Connect, detail)
@@ -227,9 +329,9 @@ impl Dialer {
         }
     }
 
-    fn sideline(&self, route: &Route, address: IpAddr) {
-        tracing::debug!(host = %route.label, %address, "sidelined");
-        route.host.sideline(address, Instant::now() + self.config.sideline);
+    fn sideline(&self, host: &Host, address: IpAddr) {
+        tracing::debug!(host = %host.name, %address, "sidelined");
+        host.sideline(address, Instant::now() + self.config.sideline);
     }
 
     fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
@@ -241,11 +343,13 @@ impl Dialer {
         socket.set_tcp_user_timeout(Some(self.config.stall_timeout.max(Duration::from_secs(1))))
     }
 
-    async fn shake_hands(&self, route: &Route, stream: Stream, offer: Offer) -> Result<Io> {
-        let Some(name) = &route.server_name else {
-            return Ok(Io::Plain(stream));
+    async fn shake_hands(&self, route: &Route, stream: Stream, offer: Offer<'_>) -> Result<Io> {
+        let (name, connector) = match offer {
+            Offer::Http1 => (route.server_name.as_ref(), &self.http1),
+            Offer::Http2 => (route.server_name.as_ref(), &self.http2),
+            Offer::Raw(name) => (name, &self.raw),
         };
-        let connector = if offer == Offer::Http2 { &self.http2 } else { &self.http1 };
+        let Some(name) = name else { return Ok(Io::Plain(stream)) };
         let shaken = connector.connect(name.clone(), stream);
         match tokio::time::timeout(self.config.handshake_timeout, shaken).await {
             Ok(Ok(session)) => {
@@ -297,6 +401,10 @@ impl Dialer {
             }
         }
     }
+}
+
+fn nothing_left() -> Error {
+    Error::new(Reason::ConnectUnreachable, Phase::Connect, "the host has no address left to try")
 }
 
 fn socket_error(error: &io::Error, failures: u32) -> Error {

@@ -25,6 +25,7 @@ use crate::limit::Place;
 use crate::request::{OwnFields, Request};
 use crate::response::Headers;
 use crate::stream::{Io, Meter};
+use crate::tls;
 use crate::upload::Upload;
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 
@@ -774,7 +775,15 @@ impl Watch {
     /// The socket or the TLS session has failed.
     fn broken(&self, meter: &Meter, error: io::Error) -> Error {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
-        let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = tls
+            && tls::alert_reason(*alert) == Reason::TlsClientAuth
+        {
+            // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
+            let detail = format!("the target ended the handshake with the alert {alert:?}");
+            return Error::new(Reason::TlsClientAuth, Phase::Handshake, detail).with_source(error);
+        }
+        let is_tls = tls.is_some();
         let (reason, detail) = match error.kind() {
             // A missing close_notify is none of rustls's errors: tokio-rustls makes that an unexpected end.
             _ if is_tls => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),

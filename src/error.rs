@@ -86,6 +86,7 @@ reasons! {
         ConfigConflict "Conflict" "Two options contradict each other.";
         ConfigNoResolver "NoResolver" "A host needs a look-up and there is no name server to ask.";
         ConfigTrust "Trust" "A CA file is missing, unreadable, empty or holds a bad certificate.";
+        ConfigKey "Key" "A client certificate or its key is missing, unreadable, encrypted or malformed.";
         ConfigPinSet "PinSet" "A pin set is missing, corrupt or of another version.";
         ConfigPinSetExpired "PinSetExpired" "A pin set is older than it says it may be.";
     }
@@ -115,21 +116,31 @@ reasons! {
         LimitHeaders "Headers" "The answer's header section is over `max_headers` or `max_header_count`.";
         LimitInterim "Interim" "More interim (1xx) answers than `max_interim`.";
         LimitBody "Body" "The answer's body is over `max_body`.";
+        LimitDecode "Decode" "The decoded body is over its limits: too many layers or expanding too far.";
+        LimitRedirects "Redirects" "More redirects than `max_redirects`, or a loop.";
         LimitFlood "Flood" "The far side sends frames that carry nothing, or faster than they are read.";
     }
     Overloaded { Overloaded "Queue" "`max_waiting` callers wait for this origin already."; }
     Policy {
         PolicyNotDeclared "NotDeclared" "The origin is not among the declared `hosts`.";
         PolicyAddress "AddressDenied" "The address lies in a refused range.";
+        PolicyDowngrade "Downgrade" "A redirect leads from HTTPS to HTTP.";
         PolicyNotPinned "NotPinned" "A declared wildcard host has no pin.";
     }
     Protocol {
         ProtocolHead "Head" "The answer's head is malformed.";
         ProtocolFraming "Framing" "The answer's length is ambiguous (RFC 9112 6.3).";
         ProtocolChunk "Chunk" "The answer's chunked coding is malformed.";
+        ProtocolDecode "Decode" "The body's content coding is malformed or cut off.";
         ProtocolIncomplete "Incomplete" "The connection ended inside the answer.";
         ProtocolHttp2 "Http2" "The far side broke the HTTP/2 protocol (RFC 9113).";
         ProtocolUnexpected "Unexpected" "The far side sent what nobody asked for.";
+    }
+    Proxy {
+        ProxyAuth "Auth" "The proxy wants credentials, or refused those it was given.";
+        ProxyStatus "Status" "The proxy would or could not open a tunnel to the target.";
+        ProxyProtocol "Protocol" "The proxy broke the protocol or closed the connection.";
+        ProxyTimeout "Timeout" "The proxy opened no tunnel in time.";
     }
     Timeout {
         TimeoutTotal "Total" "The call's `timeout` ran out.";
@@ -144,6 +155,8 @@ reasons! {
         TlsCertificate "Certificate" "The certificate is unusable for another reason.";
         TlsVersion "Version" "The far side speaks no TLS version or cipher suite of ours.";
         TlsAlert "Alert" "The far side ended the session with an alert.";
+        TlsClientAuth "ClientAuth" "The target wants a client certificate, or refused the one it was given.";
+        TlsAlpn "Alpn" "The far side speaks none of the offered protocols.";
         TlsNotTls "NotTls" "The far side does not speak TLS on this port.";
         TlsTimeout "Timeout" "The handshake did not end within `handshake_timeout`.";
         TlsClosed "Closed" "The connection ended inside the handshake.";
@@ -387,6 +400,9 @@ fn advice(reason: Reason) -> &'static str {
         }
         Reason::ConfigNoResolver => "give nameservers, pins or pin_set",
         Reason::ConfigTrust => "give a readable PEM file with at least one CA certificate (option ca_file)",
+        Reason::ConfigKey => {
+            "give a PEM certificate chain and its PEM key without a passphrase (openssl pkey -in KEY -out PLAIN)"
+        }
         Reason::ConfigPinSet | Reason::ConfigPinSetExpired => {
             "write it again with `pinlink resolve`, inside the job's network"
         }
@@ -395,9 +411,21 @@ fn advice(reason: Reason) -> &'static str {
         }
         Reason::PolicyNotDeclared => "declare it in hosts; only declared origins are reachable",
         Reason::PolicyAddress => "if this address is meant, allow it (option allow_addresses)",
+        Reason::PolicyDowngrade | Reason::LimitRedirects => "ask for the URL at which the redirects end",
         Reason::PolicyNotPinned => "give its addresses in pins or pin_set; wildcard hosts are never looked up",
         Reason::LimitHeaders | Reason::LimitInterim | Reason::LimitBody => {
             "raise the limit only if the target is known to send that much"
+        }
+        Reason::LimitDecode | Reason::ProtocolDecode => {
+            "ask the target for the body as it is: send Accept-Encoding: identity"
+        }
+        Reason::ProxyAuth => "give user and password in option proxy: http://user:password@host:port, percent-encoded",
+        Reason::ProxyStatus => {
+            "ask the proxy's owner to allow tunnels to this address and port, and whether the proxy has a route to it"
+        }
+        Reason::ProxyProtocol => "check scheme, host and port in option proxy: something else may listen there",
+        Reason::ProxyTimeout => {
+            "check that the proxy of option proxy is up and within this job's reach, or raise connect_timeout"
         }
         Reason::TimeoutTotal => "raise timeout, and keep it below odps.function.timeout",
         Reason::TimeoutStalled => {
@@ -412,6 +440,8 @@ fn advice(reason: Reason) -> &'static str {
         Reason::TlsUnknownIssuer => {
             "give the issuing CA (option ca_file), or allow the machine's own (option system_roots)"
         }
+        Reason::TlsClientAuth => "give a certificate that the target knows (options client_cert and client_key)",
+        Reason::TlsAlpn => "set protocol, or alpn for connect_tls, to what the target speaks",
         Reason::TlsNotTls => "check the port and the scheme: this port does not speak TLS",
         Reason::WriteOutcomeUnknown => {
             "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"

@@ -4,6 +4,7 @@
 //! decision is `retry`'s, the bytes are the connection's. The same loop serves a blocking caller, a batch
 //! and, on a runtime, an async caller; it never knows which.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,15 +14,20 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::connection::{Answer, Begun, Bounds};
+use crate::decode::{Decoder, State};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::http2::Exchange;
 use crate::pin_set::PinSet;
 use crate::pool::{Lease, Leased, Pool, Site, Stream};
+use crate::redirect::{self, Trail};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
+
+/// How much is read of an answer that nobody wants.
+const WASTE: usize = 64 * 1024;
 
 /// What a call needs of its client.
 pub(crate) struct Core {
@@ -115,12 +121,49 @@ impl Taken {
         }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
-        let headers = match self {
+    fn headers(&self) -> &Headers {
+        match self {
             Taken::Whole(response) => &response.headers,
             Taken::Head(opened) => &opened.headers,
+        }
+    }
+
+    /// Reads what is left of an answer that nobody wants, so that its connection is of use; a long one is not worth it.
+    async fn finish(self) {
+        let Taken::Head(opened) = self else { return };
+        let (mut flow, mut waste) = (opened.flow, Vec::new());
+        while waste.len() < WASTE {
+            match flow.read_some(&mut waste, WASTE).await {
+                Ok(true) => {
+                    flow.end(Instant::now());
+                    return;
+                }
+                Ok(false) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Undoes the content coding of a whole body. One that is read by the caller is decoded as it comes.
+    fn decode(self, most: usize) -> Result<Taken> {
+        let Taken::Whole(mut response) = self else { return Ok(self) };
+        let Some(coding) = response.headers.get("content-encoding").filter(|_| !response.body.is_empty()) else {
+            return Ok(Taken::Whole(response));
         };
-        headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
+        if let Some(mut decoder) = Decoder::of(coding)? {
+            let mut body = Vec::new();
+            let (_, state) = decoder.decode(&response.body, &mut body, most)?;
+            if state == State::Full && decoder.decode(&[], &mut Vec::new(), 1)?.1 == State::Full {
+                let detail = format!("the decoded body is over {most} bytes");
+                return Err(Error::new(Reason::LimitBody, Phase::Receive, detail).with_delivery(Delivery::Answered));
+            }
+            // What was cut off on purpose can't be whole.
+            if !response.is_cut {
+                decoder.finish()?;
+            }
+            (response.headers, response.body) = (response.headers.decoded(), body.into());
+        }
+        Ok(Taken::Whole(response))
     }
 
     fn trace(&mut self) -> &mut Trace {
@@ -135,7 +178,8 @@ impl Taken {
         if self.status().is_success() {
             return None;
         }
-        retry::retry_after(self.header("retry-after")?, PinSet::now())
+        let value = self.headers().get("retry-after")?;
+        retry::retry_after(std::str::from_utf8(value).ok()?, PinSet::now())
     }
 }
 
@@ -166,6 +210,15 @@ impl Core {
         let begun = Instant::now();
         self.counters.requests.one();
         let mut result = self.try_call(request, begun, latest, take).await;
+        if self.config.max_redirects > 0 && result.as_ref().is_ok_and(|taken| taken.status().is_redirection()) {
+            result = match result {
+                Ok(taken) => Box::pin(self.follow(request, taken, begun, latest, take)).await,
+                failed => failed,
+            };
+        }
+        if self.config.decode && request.takes_codings() {
+            result = result.and_then(|taken| taken.decode(self.config.max_body.0));
+        }
         match &mut result {
             Ok(taken) => self.counters.answered(taken.trace().total),
             Err(error) => {
@@ -174,6 +227,29 @@ impl Core {
             }
         }
         result
+    }
+
+    /// Goes where an answer leads, within what is declared and the time of the call.
+    async fn follow(
+        &self,
+        request: &Request,
+        mut taken: Taken,
+        begun: Instant,
+        latest: Option<Instant>,
+        take: Take,
+    ) -> Result<Taken> {
+        let mut trail = Trail::new(self.config.max_redirects);
+        let mut asked = Cow::Borrowed(request);
+        loop {
+            let location = taken.headers().get("location");
+            let Some(next) = redirect::next(&asked, taken.status().as_u16(), location, &mut trail)? else {
+                return Ok(taken);
+            };
+            taken.finish().await;
+            tracing::debug!(host = next.authority(), "redirected");
+            asked = Cow::Owned(next);
+            taken = self.try_call(&asked, begun, latest, take).await?;
+        }
     }
 
     async fn try_call(&self, request: &Request, begun: Instant, latest: Option<Instant>, take: Take) -> Result<Taken> {
@@ -351,7 +427,18 @@ impl Core {
         } else {
             (trace.connect, trace.handshake) = (channel.connect, channel.handshake);
         }
-        let failed = |error: Error| (error.with_address(channel.address), trace.reused);
+        let heard = channel.heard();
+        let failed = |error: Error| {
+            // What broke its promises is not used again, nor what is silent altogether: other streams would find out later.
+            let is_broken =
+                matches!(error.kind(), Kind::Limit | Kind::Protocol) || error.reason() == Reason::ConnectGoAway;
+            if is_broken || (error.kind() == Kind::Timeout && channel.heard() == heard) {
+                channel.retire();
+            }
+            // One that was going when it was taken is replaced, as one that died idle is.
+            let is_replaced = error.reason() == Reason::ConnectGoAway;
+            (error.with_address(channel.address), is_replaced)
+        };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;
         let (status, head_at) = (exchange.status, exchange.head_at);
         let headers = std::mem::take(&mut exchange.headers);

@@ -55,6 +55,7 @@ pub(crate) struct Channel {
     /// Streams that have ended since somebody else wanted its place.
     turns: AtomicUsize,
     idle_since: Mutex<Instant>,
+    meter: Arc<Meter>,
     shared: Arc<Shared>,
 }
 
@@ -120,6 +121,7 @@ impl Channel {
             uses: AtomicU64::new(0),
             turns: AtomicUsize::new(0),
             idle_since: Mutex::new(now),
+            meter: Arc::clone(&meter),
             shared: Arc::clone(&shared),
         });
         let driven = process::spawn(async move {
@@ -157,6 +159,11 @@ impl Channel {
 
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         (self.active() == 0).then(|| *locked(&self.idle_since))
+    }
+
+    /// How many bytes have come on it.
+    pub(crate) fn heard(&self) -> u64 {
+        self.meter.received.load(Ordering::Relaxed)
     }
 
     pub(crate) fn uses(&self) -> u64 {

@@ -16,6 +16,7 @@ use futures_core::Stream;
 use http::StatusCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::decode::Decoder;
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::exchange::{Core, Flow, Opened};
@@ -40,6 +41,10 @@ struct Incoming {
     /// What proves that a representation is still the same.
     validator: Option<String>,
     trailers: Headers,
+    /// Undoes the body's content coding.
+    decoder: Option<Decoder>,
+    /// What has come and was not decoded yet.
+    coded: Bytes,
     /// Where the body comes from; nothing once it has ended or broken.
     flow: Option<Flow>,
     broken: Option<Error>,
@@ -51,14 +56,26 @@ struct Incoming {
 impl Core {
     /// Sends a request and reads the head of its answer.
     async fn incoming(self: Arc<Self>, request: &Request) -> Result<(Known, Incoming)> {
-        let Opened { status, headers, trace, mut flow } = self.open(request).await?;
+        let Opened { status, mut headers, trace, mut flow } = self.open(request).await?;
         flow.unbind();
+        let mut decoder = None;
+        if self.config.decode
+            && request.takes_codings()
+            && let Some(coding) = headers.get("content-encoding")
+        {
+            decoder = Decoder::of(coding).map_err(|error| error.with_host(request.authority()))?;
+            if decoder.is_some() {
+                headers = headers.decoded();
+            }
+        }
         let resumptions = if request.resumes() { self.config.max_attempts - 1 } else { 0 };
         let mut incoming = Incoming {
             core: self,
             request: request.clone(),
             validator: validator(status, &headers),
             trailers: Headers::default(),
+            decoder,
+            coded: Bytes::new(),
             flow: Some(flow),
             broken: None,
             taken: 0,
@@ -100,7 +117,7 @@ impl Incoming {
             return Err(error.clone());
         }
         loop {
-            match self.read().await {
+            match self.read_decoded().await {
                 Ok(piece) => return Ok(piece),
                 Err(error) if self.resumptions > 0 && may_resume(&error) => {
                     self.flow = None;
@@ -120,6 +137,44 @@ impl Incoming {
         Err(error)
     }
 
+    async fn read_decoded(&mut self) -> Result<Option<Bytes>> {
+        let Some(mut decoder) = self.decoder.take() else {
+            let piece = self.read().await?;
+            return self.within_limit(piece);
+        };
+        let mut decoded = Vec::new();
+        let piece = loop {
+            let (used, _) = decoder.decode(&self.coded, &mut decoded, PIECE)?;
+            self.coded.advance(used);
+            if !decoded.is_empty() {
+                break Some(Bytes::from(decoded));
+            }
+            // With nothing to show for it all input is used.
+            match self.read().await {
+                Ok(Some(coded)) => self.coded = coded,
+                Ok(None) => {
+                    decoder.finish()?;
+                    break None;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.decoder = Some(decoder);
+        self.within_limit(piece)
+    }
+
+    /// The piece, where the caller takes as much.
+    fn within_limit(&mut self, piece: Option<Bytes>) -> Result<Option<Bytes>> {
+        self.taken += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        match self.request.max_size().filter(|limit| self.taken > *limit) {
+            None => Ok(piece),
+            Some(limit) => {
+                let detail = format!("the body is over the {limit} bytes of its size limit");
+                Err(Error::new(Reason::LimitBody, Phase::Receive, detail).with_delivery(Delivery::Answered))
+            }
+        }
+    }
+
     async fn read(&mut self) -> Result<Option<Bytes>> {
         loop {
             let Some(flow) = &mut self.flow else { return Ok(None) };
@@ -128,11 +183,6 @@ impl Incoming {
             let ended = read.map_err(|error| error.with_host(self.request.authority()))?;
             if ended && let Some(flow) = self.flow.take() {
                 self.trailers = flow.end(Instant::now());
-            }
-            self.taken += piece.len() as u64;
-            if let Some(limit) = self.request.max_size().filter(|limit| self.taken > *limit) {
-                let detail = format!("the body is over the {limit} bytes of its size limit");
-                return Err(Error::new(Reason::LimitBody, Phase::Receive, detail).with_delivery(Delivery::Answered));
             }
             if !piece.is_empty() {
                 return Ok(Some(piece.into()));

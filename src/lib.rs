@@ -7,6 +7,7 @@
 //!
 //! Begin at [`Client::builder`]; the options are in [`config`].
 
+mod adaptive;
 mod asynchronous;
 mod batch;
 mod blocking;
@@ -14,12 +15,15 @@ mod body;
 pub mod config;
 mod connect;
 mod connection;
+mod decode;
 mod drive;
 mod error;
 mod event;
 mod exchange;
 mod flood;
 mod http2;
+mod identity;
+mod idle;
 mod incoming;
 mod life;
 mod limit;
@@ -29,7 +33,10 @@ mod pins;
 mod policy;
 mod pool;
 mod process;
+mod proxy;
 mod race;
+mod raw;
+mod redirect;
 mod request;
 mod resolve;
 mod response;
@@ -38,6 +45,7 @@ mod stream;
 mod streams;
 mod sys;
 mod tls;
+mod tunnel;
 mod upload;
 mod value;
 mod wire;
@@ -50,6 +58,7 @@ pub use event::{Latency, Stats};
 pub use incoming::{AsyncReader, Reader};
 pub use origin::{Origin, Scheme};
 pub use pin_set::{DEFAULT_VALIDITY, Pin, PinSet};
+pub use raw::{AsyncSocket, Socket};
 pub use request::Request;
 pub use response::{Headers, Response, Trace};
 

@@ -108,6 +108,7 @@ async fn look_up(lookup: &Arc<Lookup>, hosts: Vec<Box<str>>, config: &Config) ->
 /// The hosts that are dialled for the declared origins, each once.
 fn declared_hosts(config: &Config) -> Vec<Box<str>> {
     let mut hosts: Vec<Box<str>> = config.hosts.0.iter().map(|origin| config.dialled(origin).0.into()).collect();
+    hosts.extend(config.proxy.0.as_ref().map(|proxy| proxy.host.clone()));
     hosts.sort_unstable();
     hosts.dedup();
     hosts
@@ -234,7 +235,7 @@ impl Life {
         // Nobody is promised more than there is: those who hold some and wait for more would wait for each other.
         let mut left = config.connections();
         let mut warms = Vec::new();
-        for site in self.core.pool.sites() {
+        for site in self.core.pool.sites().into_iter().filter(|site| site.speaks_http()) {
             let share = config.prewarm.min(left);
             left -= share;
             warms.push(process::spawn(async move {

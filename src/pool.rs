@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 
+use rustls::pki_types::ServerName;
+
 use crate::config::{Config, LEAST_LEARNED_IDLE, Protocol};
-use crate::connect::{Dialer, Dialled, Offer, Route};
-use crate::connection::Connection;
+use crate::connect::{Dialer, Dialled, Offer, Route, Via};
+use crate::connection::{Connection, Parts};
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
@@ -72,11 +74,15 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
+/// Sites by spelling of their authority.
+type Sites = HashMap<Box<str>, Arc<Site>>;
+
 /// All connections of a client.
 pub(crate) struct Pool {
     /// By scheme first: a look-up borrows the caller's text.
-    http: ArcSwap<HashMap<Box<str>, Arc<Site>>>,
-    https: ArcSwap<HashMap<Box<str>, Arc<Site>>>,
+    http: ArcSwap<Sites>,
+    https: ArcSwap<Sites>,
+    tcp: ArcSwap<Sites>,
     all: Mutex<Vec<Arc<Site>>>,
     adding: Mutex<()>,
     pub(crate) pins: Arc<Pins>,
@@ -98,6 +104,7 @@ impl Pool {
         Arc::new(Pool {
             http: ArcSwap::default(),
             https: ArcSwap::default(),
+            tcp: ArcSwap::default(),
             all: Mutex::default(),
             adding: Mutex::default(),
             pins,
@@ -106,10 +113,11 @@ impl Pool {
         })
     }
 
-    fn spellings(&self, scheme: Scheme) -> &ArcSwap<HashMap<Box<str>, Arc<Site>>> {
+    fn spellings(&self, scheme: Scheme) -> &ArcSwap<Sites> {
         match scheme {
             Scheme::Https => &self.https,
-            _ => &self.http,
+            Scheme::Http => &self.http,
+            Scheme::Tcp => &self.tcp,
         }
     }
 
@@ -146,16 +154,15 @@ impl Pool {
     /// Makes the sites of origins that are declared one by one, all at once.
     pub(crate) fn add_declared(self: &Arc<Self>) -> Result<()> {
         let declared = self.shared.config.hosts.0.iter().filter(|origin| !origin.is_wildcard());
-        let mut by_scheme: [HashMap<Box<str>, Arc<Site>>; 2] = Default::default();
-        for origin in declared.filter(|origin| origin.scheme() != Scheme::Tcp) {
-            let sites = &mut by_scheme[usize::from(origin.scheme() == Scheme::Https)];
-            if let Entry::Vacant(vacant) = sites.entry(origin.host_port()) {
+        let mut by_scheme: HashMap<Scheme, Sites> = HashMap::new();
+        for origin in declared {
+            if let Entry::Vacant(vacant) = by_scheme.entry(origin.scheme()).or_default().entry(origin.host_port()) {
                 vacant.insert(self.new_site(origin)?);
             }
         }
-        let [http, https] = by_scheme;
-        self.http.store(Arc::new(http));
-        self.https.store(Arc::new(https));
+        for (scheme, sites) in by_scheme {
+            self.spellings(scheme).store(Arc::new(sites));
+        }
         Ok(())
     }
 
@@ -175,22 +182,25 @@ impl Pool {
         Ok(site)
     }
 
+    /// A host with its pin, from what was imported where it is not in use yet.
+    fn pinned(&self, name: &str) -> Result<Arc<Host>> {
+        if let Some(host) = self.pins.find(name) {
+            return Ok(host);
+        }
+        let pin = self.imported.find_canonical(name).ok_or_else(|| {
+            Error::new(Reason::PolicyNotPinned, Phase::Configure, "no pin covers the host").with_host(name)
+        })?;
+        if pin.is_expired(PinSet::now()) {
+            let detail = format!("the pin that covers {name} has expired");
+            return Err(Error::new(Reason::ConfigPinSetExpired, Phase::Configure, detail));
+        }
+        Ok(self.pins.add(Host::new(name, pin.clone(), Source::Imported)))
+    }
+
     fn new_site(self: &Arc<Self>, origin: &Origin) -> Result<Arc<Site>> {
         let config = &self.shared.config;
         let (dial_host, port) = config.dialled(origin);
-        let host = match self.pins.find(dial_host) {
-            Some(host) => host,
-            None => {
-                let pin = self.imported.find_canonical(dial_host).ok_or_else(|| {
-                    Error::new(Reason::PolicyNotPinned, Phase::Configure, "no pin covers the host").with_host(dial_host)
-                })?;
-                if pin.is_expired(PinSet::now()) {
-                    let detail = format!("the pin that covers {dial_host} has expired");
-                    return Err(Error::new(Reason::ConfigPinSetExpired, Phase::Configure, detail));
-                }
-                self.pins.add(Host::new(dial_host, pin.clone(), Source::Imported))
-            }
-        };
+        let host = self.pinned(dial_host)?;
         let server_name = match origin.scheme() {
             Scheme::Https => Some(tls::server_name(config.sni.find(origin.host()).unwrap_or(origin.host()))?),
             _ => None,
@@ -200,7 +210,11 @@ impl Pool {
             None => origin.host_header(),
         };
         let label = origin.host_port();
-        let route = Arc::new(Route { label: label.clone(), host: Arc::clone(&host), port, server_name });
+        let proxy = match &config.proxy.0 {
+            None => None,
+            Some(proxy) => Some(Via { host: self.pinned(&proxy.host)?, proxy: proxy.clone() }),
+        };
+        let route = Arc::new(Route { label: label.clone(), host: Arc::clone(&host), port, server_name, proxy });
         let index = self.shared.places.add_origin(config.connections_per_origin());
         let spare = Spare::default();
         let maker = Maker {
@@ -220,7 +234,7 @@ impl Pool {
             let site = site.clone();
             Site {
                 label,
-                own: OwnFields::new(&host_header, &config.user_agent.0),
+                own: OwnFields::new(&host_header, &config.user_agent.0, config.decode),
                 host,
                 budget: Mutex::new(Budget::new(config.retry_budget)),
                 scheme: origin.scheme(),
@@ -341,8 +355,8 @@ impl managed::Manager for Maker {
         let dialled = process::spawn(async move { dialer.dial(&route, place, Offer::Http1).await })?.await;
         match dialled {
             Some(Ok(Dialled::Http1(connection))) => Ok(connection),
-            Some(Ok(Dialled::Http2(_))) => {
-                let detail = "the target chose HTTP/2, which was not offered";
+            Some(Ok(Dialled::Http2(_) | Dialled::Raw(_))) => {
+                let detail = "the target chose a protocol that was not offered";
                 Err(Error::new(Reason::ProtocolUnexpected, Phase::Handshake, detail))
             }
             Some(Err(error)) => Err(error),
@@ -415,6 +429,10 @@ impl Site {
         asks && !self.speaks_http1.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn speaks_http(&self) -> bool {
+        self.scheme != Scheme::Tcp
+    }
+
     /// How many exchanges with this origin can be under way at once.
     pub(crate) fn capacity(&self, is_driven: bool) -> usize {
         let config = &self.shared.config;
@@ -476,6 +494,7 @@ impl Site {
                 })
                 .await
             }
+            Ok(Dialled::Raw(_)) => unreachable!("HTTP was asked for"),
             Err(error) => Err(error),
         };
         match made {
@@ -590,6 +609,40 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection for bytes that are not HTTP, and what it counts against until it is closed. The parts hold the place.
+pub(crate) struct Line {
+    pub(crate) parts: Parts,
+    _caller: Caller,
+}
+
+impl Site {
+    /// A new connection to this origin; over TLS for `server_name` where one is given.
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        is_driven: bool,
+        server_name: Option<ServerName<'static>>,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<Line> {
+        let caller = Caller::enter(self, is_driven)?;
+        let patience = Instant::now() + self.shared.config.acquire_timeout;
+        let site = Arc::clone(self);
+        let dialling = async move {
+            let Grant::Place(place) = site.shared.place(&site.pool, site.index, false).await? else {
+                unreachable!("only a place was asked for")
+            };
+            site.shared.dialer.dial(&site.route, place, Offer::Raw(server_name.as_ref())).await
+        };
+        match drive::before(patience.min(deadline), process::spawn(dialling)?).await {
+            Some(Some(Ok(Dialled::Raw(parts)))) => Ok(Line { parts, _caller: caller }),
+            Some(Some(Ok(_))) => unreachable!("nothing else was asked for"),
+            Some(Some(Err(error))) => Err(error.with_host(self.label.clone())),
+            Some(None) => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
+            None => Err(self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone())),
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Request {
     fields: Vec<u8>,
     has_user_agent: bool,
     has_accept: bool,
+    /// The body of the answer is wanted as it is.
+    is_plain: bool,
     is_keyed: bool,
     expects: bool,
     resumes: bool,
@@ -81,6 +83,7 @@ impl Request {
             fields: Vec::new(),
             has_user_agent: false,
             has_accept: false,
+            is_plain: false,
             is_keyed: false,
             expects: false,
             resumes: false,
@@ -142,6 +145,7 @@ impl Request {
         }
         self.has_user_agent |= name == header::USER_AGENT;
         self.has_accept |= name == header::ACCEPT;
+        self.is_plain |= name == header::ACCEPT_ENCODING || name == header::RANGE;
         add_line(&mut self.fields, &name, &value)
     }
 
@@ -206,7 +210,7 @@ impl Request {
     #[must_use]
     pub fn resume(mut self) -> Request {
         if self.method == Method::GET {
-            self.resumes = true;
+            (self.resumes, self.is_plain) = (true, true);
         } else {
             self.reject("only a GET can be resumed".to_owned());
         }
@@ -294,6 +298,11 @@ impl Request {
         &self.trailers
     }
 
+    /// Whether a content coding may be asked for: not where the caller has said which it takes, nor for parts of a body.
+    pub(crate) fn takes_codings(&self) -> bool {
+        !self.is_plain
+    }
+
     pub(crate) fn resumes(&self) -> bool {
         self.resumes
     }
@@ -317,6 +326,9 @@ impl Request {
         }
         if !self.has_accept {
             wire.extend_from_slice(b"accept: */*\r\n");
+        }
+        if own.decodes && !self.is_plain {
+            wire.extend_from_slice(b"accept-encoding: gzip, br, zstd, deflate\r\n");
         }
         wire.extend_from_slice(&self.fields);
         if expects {
@@ -354,6 +366,9 @@ impl Request {
         }
         if !self.has_accept {
             map.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        }
+        if own.decodes && !self.is_plain {
+            map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd, deflate"));
         }
         match self.content.length() {
             None => {}
@@ -408,16 +423,19 @@ pub(crate) struct OwnFields {
     user_agent: Vec<u8>,
     authority: Option<Authority>,
     agent: HeaderValue,
+    /// Whether answers are decoded.
+    decodes: bool,
 }
 
 impl OwnFields {
-    pub(crate) fn new(host: &str, user_agent: &HeaderValue) -> OwnFields {
+    pub(crate) fn new(host: &str, user_agent: &HeaderValue, decodes: bool) -> OwnFields {
         OwnFields {
             host: format!("host: {host}\r\n"),
             user_agent: [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat(),
             // What was checked as an origin is an authority.
             authority: Authority::try_from(host).ok(),
             agent: user_agent.clone(),
+            decodes,
         }
     }
 }
@@ -455,6 +473,32 @@ impl fmt::Debug for Request {
             .field("header_bytes", &self.fields.len())
             .field("body_bytes", &self.content.length())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a redirect makes of a request.
+impl Request {
+    /// Where it goes, as the caller wrote it, without a fragment.
+    pub(crate) fn url(&self) -> String {
+        let Target { scheme, authority, path } = &self.target;
+        format!("{}://{authority}{path}", scheme.as_str())
+    }
+
+    /// The same for another URL.
+    pub(crate) fn with_target(&self, url: &str) -> Result<Request> {
+        Ok(Request { target: parse_url(url)?, ..self.clone() })
+    }
+
+    /// The same without the caller's fields of these names.
+    pub(crate) fn without_fields(mut self, names: &[HeaderName]) -> Request {
+        let is_named = |line: &[u8]| names.iter().any(|name| line.split(|&b| b == b':').next() == Some(name.as_ref()));
+        // A value holds no line feed, so a line is a field.
+        let lines = self.fields.split_inclusive(|&b| b == b'\n');
+        self.fields = lines.filter(|line| !is_named(line)).flatten().copied().collect();
+        self.has_user_agent &= !names.contains(&header::USER_AGENT);
+        self.has_accept &= !names.contains(&header::ACCEPT);
+        self.is_keyed &= !names.contains(&IDEMPOTENCY_KEY);
+        self
     }
 }
 
@@ -529,7 +573,7 @@ mod tests {
     #[test]
     fn a_head_has_origin_form_one_host_and_a_length() {
         let origin = Origin::parse("https://kms.example:8443").unwrap();
-        let own = OwnFields::new(&origin.host_header(), &HeaderValue::from_static("agent"));
+        let own = OwnFields::new(&origin.host_header(), &HeaderValue::from_static("agent"), false);
         let head = |request: Request| {
             let mut wire = Vec::new();
             request.write_head(&own, request.expects(), &mut wire);

@@ -73,6 +73,15 @@ impl Headers {
         (text, &self.packed[start + name..start + name + value])
     }
 
+    /// The same without the fields that told of a body's coding, which has been undone.
+    pub(crate) fn decoded(&self) -> Headers {
+        let told = |name: &str| matches!(name, "content-encoding" | "content-length");
+        let kept: Vec<_> = self.iter().filter(|(name, _)| !told(name)).collect();
+        let mut packing = Packing::new(kept.len(), self.packed.len());
+        kept.into_iter().for_each(|(name, value)| packing.push(name, value));
+        packing.finish(Vec::new()).0
+    }
+
     /// The first value of a field, by its case-insensitive name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -168,9 +169,9 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing to do: the socket is closed when it is dropped, which ends both directions.
+    /// Ends the direction to the far side.
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(SockRef::from(&*self).shutdown(std::net::Shutdown::Write))
     }
 }
 
@@ -222,6 +223,15 @@ impl Io {
         match self {
             Io::Plain(_) => Poll::Ready(Ok(())),
             Io::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
+    }
+}
+
+impl AsFd for Io {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Io::Plain(stream) => stream.as_fd(),
+            Io::Tls(tls) => tls.get_ref().0.as_fd(),
         }
     }
 }

@@ -17,6 +17,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::config::Config;
 use crate::error::{Error, Phase, Reason, Result};
+use crate::identity;
 
 /// Sessions kept for resumption; each host keeps a few tickets, so this is enough for a hundred hosts.
 const SESSIONS: usize = 512;
@@ -38,11 +39,19 @@ pub(crate) fn configuration(config: &Config) -> Result<Arc<ClientConfig>> {
         tracing::warn!(
             "danger_accept_any_certificate is on: no certificate is verified, anybody can read and change what is sent"
         );
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(Arc::clone(&provider))))
     } else {
         builder.with_root_certificates(roots(config)?)
     };
-    let mut tls = builder.with_no_client_auth();
+    let mut tls = match &config.client_cert.0 {
+        None => builder.with_no_client_auth(),
+        Some(chain) => {
+            let (chain, key) = identity::read(chain, config.client_key.0.as_deref(), &provider)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                Error::new(Reason::ConfigKey, Phase::Configure, format!("the client certificate is unusable: {error}"))
+            })?
+        }
+    };
     forget_sessions(&mut tls);
     Ok(Arc::new(tls))
 }
@@ -111,11 +120,29 @@ pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
         rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
         | rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)
         | rustls::Error::PeerIncompatible(_) => Reason::TlsVersion,
-        rustls::Error::AlertReceived(_) => Reason::TlsAlert,
+        rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+        | rustls::Error::NoApplicationProtocol => Reason::TlsAlpn,
+        rustls::Error::AlertReceived(alert) => alert_reason(*alert),
         rustls::Error::InvalidMessage(_) => Reason::TlsNotTls,
         _ => Reason::TlsProtocol,
     };
     (reason, format!("{tls}"))
+}
+
+/// What it means that the far side ended a session with this alert. Those about a certificate are about ours.
+pub(crate) fn alert_reason(alert: rustls::AlertDescription) -> Reason {
+    use rustls::AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired
+        | Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => Reason::TlsClientAuth,
+        _ => Reason::TlsAlert,
+    }
 }
 
 fn certificate_reason(error: &CertificateError) -> Reason {

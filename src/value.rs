@@ -301,6 +301,11 @@ lists! {
             .collect::<Result<Vec<IpAddr>, _>>()?;
         Ok((canonical_host(host.trim()).map_err(plain)?, addresses))
     };
+    /// Names of protocols.
+    Names(Box<[u8]>) "list of names" by |text| {
+        let is_name = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if is_name { Ok(text.as_bytes().into()) } else { Err(format!("{text:?} is not the name of a protocol")) }
+    };
     /// Name servers.
     NameServers(SocketAddr) "list of addresses" by |text| {
         let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));

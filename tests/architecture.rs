@@ -14,10 +14,12 @@ const ORDER: &[&str] = &[
     "life",
     "batch",
     "incoming",
+    "raw",
     "exchange",
     "pool",
     "streams",
     "connect",
+    "tunnel",
     "resolve",
     "http2",
     "connection",
@@ -29,11 +31,17 @@ const ORDER: &[&str] = &[
     "process",
     "sys",
     "limit",
+    "adaptive",
     "race",
+    "redirect",
+    "decode",
     "retry",
     "pins",
+    "idle",
     "tls",
+    "identity",
     "config",
+    "proxy",
     "value",
     "pin_set",
     "policy",
@@ -46,8 +54,10 @@ const ORDER: &[&str] = &[
 ];
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
-const PURE: &[&str] =
-    &["wire", "flood", "race", "retry", "limit", "policy", "origin", "request", "response", "error", "config", "value"];
+const PURE: &[&str] = &[
+    "wire", "flood", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy", "origin",
+    "request", "response", "error", "config", "value",
+];
 
 fn source(module: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));

@@ -1,6 +1,6 @@
 //! Pinned addresses are raced, dead ones are sidelined, and a changed pin drains the old address.
 //!
-//! FAULTS section 2 as far as it is about making a connection and losing it (`t01_…` is row T1), D12 (one dead address of
+//! FAULTS section 2 as far as it is about making a connection and losing it (`t1_…` is row T1), D12 (one dead address of
 //! two), and the ways in which whom we dial, which name TLS checks and what `Host` says are three things: `connect_to`,
 //! `sni`, `host_header`, wildcard hosts with suffix pins, `hosts_file`. Not here: caps and idle limits (the pool's
 //! promise), what a write is told (the retries' promise).
@@ -45,7 +45,7 @@ fn dialled(network: &Network) -> IpAddr {
 }
 
 #[test]
-fn t01_all_addresses_refusing_is_said_at_once_and_nothing_was_sent() {
+fn t1_all_addresses_refusing_is_said_at_once_and_nothing_was_sent() {
     let network = two_addresses();
     let client = client(&network).max_attempts(1_usize).race_stagger(Duration::from_secs(5)).build().unwrap();
     network.inject(Fault::RefuseAll);
@@ -64,7 +64,7 @@ fn t01_all_addresses_refusing_is_said_at_once_and_nothing_was_sent() {
 }
 
 #[test]
-fn t01_a_refusal_is_tried_again_even_for_a_post_and_within_max_attempts() {
+fn t1_a_refusal_is_tried_again_even_for_a_post_and_within_max_attempts() {
     let network = network();
     let client = client(&network).max_attempts(4_usize).build().unwrap();
     network.inject(Fault::RefuseAll);
@@ -74,7 +74,7 @@ fn t01_a_refusal_is_tried_again_even_for_a_post_and_within_max_attempts() {
 }
 
 #[test]
-fn t01_the_other_address_is_dialled_at_once_when_one_refuses() {
+fn t1_the_other_address_is_dialled_at_once_when_one_refuses() {
     let network = two_addresses();
     network.inject_for(Fault::RefuseAll, "127.0.0.1");
     // Which address comes first is drawn: of eight clients some begin with the one that refuses.
@@ -92,7 +92,7 @@ fn t01_the_other_address_is_dialled_at_once_when_one_refuses() {
 }
 
 #[test]
-fn t02_a_black_hole_ends_with_the_connect_budget_and_nothing_was_sent() {
+fn t2_a_black_hole_ends_with_the_connect_budget_and_nothing_was_sent() {
     let network = two_addresses();
     let budget = Duration::from_millis(500);
     let client = client(&network).connect_timeout(budget).max_attempts(1_usize).build().unwrap();
@@ -110,7 +110,7 @@ fn t02_a_black_hole_ends_with_the_connect_budget_and_nothing_was_sent() {
 }
 
 #[test]
-fn t02_the_call_s_own_deadline_ends_a_dial_too() {
+fn t2_the_call_s_own_deadline_ends_a_dial_too() {
     let network = network();
     let client = client(&network).build().unwrap();
     network.inject(Fault::Blackhole);
@@ -124,7 +124,7 @@ fn t02_the_call_s_own_deadline_ends_a_dial_too() {
 }
 
 #[test]
-fn t05_an_answer_cut_in_the_middle_is_fetched_again_and_never_handed_out_in_part() {
+fn t5_an_answer_cut_in_the_middle_is_fetched_again_and_never_handed_out_in_part() {
     // In the body by RST and by FIN, and inside the head.
     for fault in [Fault::ResetMidAnswer(30_000), Fault::CloseMidAnswer(30_000), Fault::ResetMidAnswer(20)] {
         let network = network();
@@ -138,7 +138,7 @@ fn t05_an_answer_cut_in_the_middle_is_fetched_again_and_never_handed_out_in_part
 }
 
 #[test]
-fn t05_an_answer_that_is_always_cut_is_an_error_after_max_attempts() {
+fn t5_an_answer_that_is_always_cut_is_an_error_after_max_attempts() {
     let network = network();
     let client = client(&network).max_attempts(3_usize).build().unwrap();
     network.inject(Fault::CloseMidAnswer(30_000));
@@ -151,7 +151,7 @@ fn t05_an_answer_that_is_always_cut_is_an_error_after_max_attempts() {
 }
 
 #[test]
-fn t05_a_post_that_is_reset_while_it_leaves_is_sent_once_and_called_unknown() {
+fn t5_a_post_that_is_reset_while_it_leaves_is_sent_once_and_called_unknown() {
     let network = network();
     let client = client(&network).max_attempts(5_usize).build().unwrap();
     network.inject(Fault::ResetAfterRequest(60));
@@ -165,7 +165,7 @@ fn t05_a_post_that_is_reset_while_it_leaves_is_sent_once_and_called_unknown() {
 }
 
 #[test]
-fn t06_a_peer_that_vanishes_while_we_wait_ends_the_call_and_its_connection() {
+fn t6_a_peer_that_vanishes_while_we_wait_ends_the_call_and_its_connection() {
     let network = network();
     let stall = Duration::from_millis(400);
     let client = client(&network).stall_timeout(stall).max_attempts(1_usize).build().unwrap();

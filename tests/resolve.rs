@@ -1,6 +1,6 @@
 //! Names are resolved once, at init, and execution asks DNS nothing.
 //!
-//! FAULTS section 1, row by row (`d01_…` is row D1), against the DNS server of the network in a box, whose log says what
+//! FAULTS section 1, row by row (`d1_…` is row D1), against the DNS server of the network in a box, whose log says what
 //! was asked. The figures of the issue come last: 20,000 rows without a query, and 200 clients in several processes that
 //! start at once under a query limit. Not here: D12 (connect.rs), D21 (one set of servers per client).
 
@@ -50,7 +50,7 @@ fn two_addresses() -> Network {
 }
 
 #[test]
-fn d01_silent_servers_fail_the_init_in_its_time_and_every_name_is_listed() {
+fn d1_silent_servers_fail_the_init_in_its_time_and_every_name_is_listed() {
     let (first, second) = (network(), network());
     first.inject(Fault::Silent);
     second.inject(Fault::Silent);
@@ -76,7 +76,7 @@ fn d01_silent_servers_fail_the_init_in_its_time_and_every_name_is_listed() {
 }
 
 #[test]
-fn d01_the_next_server_is_asked_when_the_first_is_silent() {
+fn d1_the_next_server_is_asked_when_the_first_is_silent() {
     let (silent, answering) = (network(), network());
     silent.inject(Fault::Silent);
     let name = unique("a");
@@ -90,7 +90,7 @@ fn d01_the_next_server_is_asked_when_the_first_is_silent() {
 }
 
 #[test]
-fn d02_failures_that_pass_are_waited_out() {
+fn d2_failures_that_pass_are_waited_out() {
     let network = network();
     network.inject_times(Fault::ServFail(100), 3);
     let client = client(&network).build().unwrap();
@@ -99,7 +99,7 @@ fn d02_failures_that_pass_are_waited_out() {
 }
 
 #[test]
-fn d02_half_of_all_queries_failing_stops_no_init() {
+fn d2_half_of_all_queries_failing_stops_no_init() {
     let network = network();
     network.inject(Fault::ServFail(50));
     let names: Vec<String> = (0..6).map(|_| unique("half")).collect();
@@ -110,7 +110,7 @@ fn d02_half_of_all_queries_failing_stops_no_init() {
 }
 
 #[test]
-fn d02_callers_of_one_process_share_one_failure() {
+fn d2_callers_of_one_process_share_one_failure() {
     let network = network();
     network.inject(Fault::ServFail(100));
     let barrier = Barrier::new(8);
@@ -128,7 +128,7 @@ fn d02_callers_of_one_process_share_one_failure() {
 }
 
 #[test]
-fn d03_a_dns_that_fails_after_init_fails_no_request_and_is_not_even_asked() {
+fn d3_a_dns_that_fails_after_init_fails_no_request_and_is_not_even_asked() {
     for fault in [Fault::ServFail(100), Fault::Silent] {
         let network = network();
         // Older than this is every connection after an answer that takes 15 ms: each call dials anew.
@@ -148,7 +148,7 @@ fn d03_a_dns_that_fails_after_init_fails_no_request_and_is_not_even_asked() {
 }
 
 #[test]
-fn d04_one_query_for_each_name_however_many_clients_of_a_process_start_at_once() {
+fn d4_one_query_for_each_name_however_many_clients_of_a_process_start_at_once() {
     let network = network();
     network.inject(Fault::SlowAnswer(50));
     let names: Vec<String> = (0..4).map(|_| unique("shared")).collect();
@@ -167,7 +167,7 @@ fn d04_one_query_for_each_name_however_many_clients_of_a_process_start_at_once()
 }
 
 #[test]
-fn d05_a_server_that_refuses_is_passed_over() {
+fn d5_a_server_that_refuses_is_passed_over() {
     for fault in [Fault::Refused, Fault::NotImp, Fault::FormErr] {
         let (refusing, answering) = (network(), network());
         refusing.inject(fault.clone());
@@ -183,7 +183,7 @@ fn d05_a_server_that_refuses_is_passed_over() {
 }
 
 #[test]
-fn d05_when_every_server_refuses_init_says_so_and_asks_no_more() {
+fn d5_when_every_server_refuses_init_says_so_and_asks_no_more() {
     for fault in [Fault::Refused, Fault::NotImp, Fault::FormErr] {
         let (first, second) = (network(), network());
         first.inject(fault.clone());
@@ -195,7 +195,7 @@ fn d05_when_every_server_refuses_init_says_so_and_asks_no_more() {
 }
 
 #[test]
-fn d06_a_name_that_vanishes_keeps_its_pin_for_running_work() {
+fn d6_a_name_that_vanishes_keeps_its_pin_for_running_work() {
     let network = network();
     let client = client(&network).build().unwrap();
     let pinned = addresses(&client, host(&network));
@@ -212,7 +212,7 @@ fn d06_a_name_that_vanishes_keeps_its_pin_for_running_work() {
 }
 
 #[test]
-fn d06_a_new_init_for_a_name_that_does_not_exist_fails_at_once() {
+fn d6_a_new_init_for_a_name_that_does_not_exist_fails_at_once() {
     let network = network();
     network.inject(Fault::NxDomain);
     let error = client(&network).build().unwrap_err();
@@ -222,7 +222,7 @@ fn d06_a_new_init_for_a_name_that_does_not_exist_fails_at_once() {
 }
 
 #[test]
-fn d07_a_name_without_an_address_is_told_from_one_that_does_not_exist() {
+fn d7_a_name_without_an_address_is_told_from_one_that_does_not_exist() {
     let network = network();
     network.inject(Fault::NoData);
     assert_failed(&client(&network).build().unwrap_err(), Reason::DnsNoData, Delivery::NotSent);
@@ -230,7 +230,7 @@ fn d07_a_name_without_an_address_is_told_from_one_that_does_not_exist() {
 }
 
 #[test]
-fn d07_only_a_is_asked_for_and_both_families_only_on_request() {
+fn d7_only_a_is_asked_for_and_both_families_only_on_request() {
     let network = network();
     client(&network).build().unwrap();
     assert!(network.queries().iter().all(|query| query.kind == "A"), "{:?}", network.queries());
@@ -248,7 +248,7 @@ fn d07_only_a_is_asked_for_and_both_families_only_on_request() {
 }
 
 #[test]
-fn d08_a_truncated_answer_is_asked_for_again_over_tcp() {
+fn d8_a_truncated_answer_is_asked_for_again_over_tcp() {
     let proxy_ips = (1..=4).map(|last| Ipv4Addr::new(127, 0, 0, last)).collect();
     let network = start(Plan { proxy_ips, ..Plan::default() });
     network.inject(Fault::Truncate);
@@ -260,7 +260,7 @@ fn d08_a_truncated_answer_is_asked_for_again_over_tcp() {
 }
 
 #[test]
-fn d08_the_truncated_half_is_never_used_in_silence() {
+fn d8_the_truncated_half_is_never_used_in_silence() {
     let proxy_ips = (1..=4).map(|last| Ipv4Addr::new(127, 0, 0, last)).collect();
     let network = start(Plan { proxy_ips, ..Plan::default() });
     network.inject(Fault::TruncateNoTcp);
@@ -274,7 +274,7 @@ fn d08_the_truncated_half_is_never_used_in_silence() {
 }
 
 #[test]
-fn d09_a_loop_of_aliases_ends_in_an_error_after_a_few_queries() {
+fn d9_a_loop_of_aliases_ends_in_an_error_after_a_few_queries() {
     let network = network();
     network.inject(Fault::AliasLoop);
     let begun = Instant::now();
@@ -284,7 +284,7 @@ fn d09_a_loop_of_aliases_ends_in_an_error_after_a_few_queries() {
 }
 
 #[test]
-fn d09_a_chain_of_aliases_is_followed_as_far_as_real_ones_go() {
+fn d9_a_chain_of_aliases_is_followed_as_far_as_real_ones_go() {
     let network = network();
     network.inject(Fault::AliasChain(4));
     let client = client(&network).build().unwrap();
@@ -293,7 +293,7 @@ fn d09_a_chain_of_aliases_is_followed_as_far_as_real_ones_go() {
 }
 
 #[test]
-fn d09_a_chain_without_end_in_sight_is_given_up() {
+fn d9_a_chain_without_end_in_sight_is_given_up() {
     let network = network();
     network.inject(Fault::AliasChain(40));
     assert_failed(&client(&network).build().unwrap_err(), Reason::DnsAliasLimit, Delivery::NotSent);
@@ -727,30 +727,30 @@ fn run_fleet(test: &str, network: &Network, pins: &str) {
 }
 
 #[test]
-fn d04_two_hundred_clients_in_ten_processes_come_up_under_a_query_limit() {
+fn d4_two_hundred_clients_in_ten_processes_come_up_under_a_query_limit() {
     if let Some(role) = role() {
         return fleet_member(&role);
     }
     let network = start(Plan { queries_per_second: Some(20), ..Plan::default() });
-    run_fleet("d04_two_hundred_clients_in_ten_processes_come_up_under_a_query_limit", &network, "-");
+    run_fleet("d4_two_hundred_clients_in_ten_processes_come_up_under_a_query_limit", &network, "-");
     let dns = network.counts().dns;
     assert!((1..=PROCESSES as u64).contains(&dns.answered), "one answer serves a process: {dns:?}");
 }
 
 #[test]
-fn d04_a_limit_that_drops_most_queries_delays_the_fleet_and_stops_nobody() {
+fn d4_a_limit_that_drops_most_queries_delays_the_fleet_and_stops_nobody() {
     if let Some(role) = role() {
         return fleet_member(&role);
     }
     let network = start(Plan { queries_per_second: Some(2), ..Plan::default() });
-    run_fleet("d04_a_limit_that_drops_most_queries_delays_the_fleet_and_stops_nobody", &network, "-");
+    run_fleet("d4_a_limit_that_drops_most_queries_delays_the_fleet_and_stops_nobody", &network, "-");
     let dns = network.counts().dns;
     assert!((1..=PROCESSES as u64).contains(&dns.answered), "what was answered is not asked again: {dns:?}");
     assert!(dns.dropped > 0, "the limit was felt: {dns:?}");
 }
 
 #[test]
-fn d04_a_fleet_with_a_pin_set_asks_nothing() {
+fn d4_a_fleet_with_a_pin_set_asks_nothing() {
     if let Some(role) = role() {
         return fleet_member(&role);
     }
@@ -761,6 +761,6 @@ fn d04_a_fleet_with_a_pin_set_asks_nothing() {
     PinSet::resolve(client(&network)).unwrap().save(&pins).unwrap();
     assert_eq!(queries(&network), 1);
     network.reset_counts();
-    run_fleet("d04_a_fleet_with_a_pin_set_asks_nothing", &network, &pins.display().to_string());
+    run_fleet("d4_a_fleet_with_a_pin_set_asks_nothing", &network, &pins.display().to_string());
     assert_eq!(queries(&network), 0);
 }

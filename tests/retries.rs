@@ -11,15 +11,19 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, eventually, http, peer, secure, seen, start};
+use common::{client, eventually, host, http, peer, secure, seen, start};
 use pinlink::{Builder, Client, Delivery, Kind, Reason, Request, Response};
 use pinlink_box::{
-    ChunkSize, Fault, Followed, Injection, Layer, Malformation, Network, OverCap, Plan, StatusLine, Write,
+    BadFrame, ChunkSize, Fault, Followed, Injection, Layer, Malformation, Network, OverCap, Plan, StatusLine, Write,
 };
+
+/// Codes of RST_STREAM (RFC 9113 section 7) that say nothing of whether the request was processed.
+const NO_ERROR: u32 = 0;
+const CANCEL: u32 = 8;
 
 /// Every fault of the box, with values that a POST meets.
 fn every_fault() -> Vec<Fault> {
-    let faults = vec![
+    let mut faults = vec![
         Fault::Silent,
         Fault::ServFail(100),
         Fault::Refused,
@@ -53,6 +57,8 @@ fn every_fault() -> Vec<Fault> {
         Fault::AckLostReset,
         Fault::HalfOpen,
         Fault::IdleCut(10),
+        Fault::IdleDrop(10),
+        Fault::Flap(50),
         Fault::Drip(1),
         Fault::StallUpload,
         Fault::Latency(20),
@@ -68,6 +74,9 @@ fn every_fault() -> Vec<Fault> {
         Fault::TruncatedClose,
         Fault::Tls12Only,
         Fault::Tls13Only,
+        Fault::AlpnNone,
+        Fault::AlpnLies,
+        Fault::RotateTickets,
         Fault::InterimFlood,
         Fault::Interim(3),
         Fault::UnaskedSwitch,
@@ -93,10 +102,53 @@ fn every_fault() -> Vec<Fault> {
         Fault::NoContentWithBody,
         Fault::EarlyClose,
         Fault::WriteThenReset,
+        Fault::EarlyFinalKeep,
+        Fault::ExpectIgnored,
+        Fault::ExpectLate(20),
+        Fault::ExpectFailed,
+        Fault::ExpectFinal(413),
+        Fault::HiddenState,
+        Fault::BigError(1 << 20),
+        Fault::TrailerFlood,
+        Fault::SlowBody(50),
+        Fault::GoAwayAfter(0),
+        Fault::GoAwayAfter(1),
+        Fault::GoAwayUnprocessed,
+        Fault::GoAwayGraceful(1),
+        Fault::GoAwayError,
+        Fault::RefusedStream,
+        Fault::ResetStream(NO_ERROR),
+        Fault::ResetStream(CANCEL),
+        Fault::ResetMidBody(CANCEL),
+        Fault::ContinuationFlood,
+        Fault::HeaderBomb,
+        Fault::HeaderList(1 << 20),
+        Fault::TableSizeGame,
+        Fault::WindowClosed,
+        Fault::WindowZeroIncrement,
+        Fault::EmptyDataFlood,
+        Fault::TinyDataFlood,
+        Fault::SettingsFlood,
+        Fault::PingFlood,
+        Fault::PriorityFlood,
+        Fault::MaxStreams(0),
+        Fault::MaxStreamsLowered(0),
+        Fault::PushPromise,
+        Fault::SilentPeer,
+        Fault::ConnectStatus(407),
+        Fault::ConnectStatus(502),
+        Fault::ConnectGarbage,
+        Fault::ConnectEndless,
+        Fault::ConnectSilent,
+        Fault::ConnectThenSilent,
+        Fault::SocksRefused(5),
+        Fault::SocksGarbage,
+        Fault::TunnelClose,
         Fault::ApplyThenDie,
         Fault::ApplyThen500,
         Fault::SlowSink(50),
     ];
+    faults.extend(BadFrame::ALL.map(Fault::MalformedFrame));
     let named: BTreeSet<&str> = faults.iter().map(Fault::name).collect();
     let all: BTreeSet<&str> = Fault::ALL.iter().map(|row| row.name).collect();
     assert_eq!(named, all, "a fault of the box is missing here");
@@ -120,26 +172,57 @@ fn writes_to(network: &Network, record: &str) -> Write {
     network.sink().into_iter().find(|write| write.record == record).unwrap_or_default()
 }
 
+/// The POSTs for one path that reached somebody who did not say at once that it would not process them.
 fn posts(network: &Network, path: &str) -> usize {
-    seen(network, path).iter().filter(|seen| seen.method == "POST").count()
+    seen(network, path).iter().filter(|seen| seen.method == "POST" && !seen.turned_away).count()
+}
+
+/// How a POST gets to where a layer's faults are played.
+#[derive(Clone, Copy)]
+struct Way {
+    builder: fn(&Network) -> Builder,
+    url: fn(&Network, &str) -> String,
+}
+
+const PLAIN: Way = Way { builder: hasty, url: http };
+const TLS: Way = Way { builder: hasty, url: secure };
+const SCRIPTED: Way = Way { builder: hasty, url: peer };
+const HTTP2: Way = Way { builder: http2, url: http2_peer };
+const CONNECT: Way = Way {
+    builder: |network| hasty(network).option("proxy", &format!("http://{}", network.connect_proxy())),
+    url: http,
+};
+const SOCKS: Way = Way {
+    builder: |network| hasty(network).option("proxy", &format!("socks5://{}", network.socks_proxy())),
+    url: http,
+};
+
+fn http2_peer(network: &Network, path: &str) -> String {
+    format!("http://{}:{}{path}", host(network), network.scripted2())
+}
+
+/// Speaks HTTP/2 to the peer that plays its faults.
+fn http2(network: &Network) -> Builder {
+    hasty(network).hosts([http2_peer(network, "")]).option("protocol", "http2")
 }
 
 /// Sends a POST into every fault of a layer, on a fresh and on a warm connection, while the fault lasts and where it
 /// hits only once (so that a second send would come through). Then: what does the sink say?
-fn every_fault_meets_a_post(layer: Layer, url: fn(&Network, &str) -> String, key: Option<&str>) {
+fn every_fault_meets_a_post(layer: Layer, way: Way, key: Option<&str>) {
     // Most of the time is spent waiting for what never comes: side by side.
     thread::scope(|scope| {
         for (warm, once) in [(false, false), (false, true), (true, false), (true, true)] {
-            scope.spawn(move || each_fault_meets_a_post(layer, url, key, warm, once));
+            scope.spawn(move || each_fault_meets_a_post(layer, way, key, warm, once));
         }
     });
 }
 
-fn each_fault_meets_a_post(layer: Layer, url: fn(&Network, &str) -> String, key: Option<&str>, warm: bool, once: bool) {
+fn each_fault_meets_a_post(layer: Layer, way: Way, key: Option<&str>, warm: bool, once: bool) {
+    let Way { builder, url } = way;
     let network = start(Plan::default());
     let mut records = Vec::new();
     for fault in every_fault().into_iter().filter(|fault| fault.row().layer == layer) {
-        let client = hasty(&network).build().unwrap();
+        let client = builder(&network).build().unwrap();
         if warm {
             client.send(&Request::get(&url(&network, "/rows/warm"))).expect("nothing is wrong yet");
         }
@@ -183,39 +266,50 @@ fn each_fault_meets_a_post(layer: Layer, url: fn(&Network, &str) -> String, key:
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_the_proxy_does() {
-    every_fault_meets_a_post(Layer::Proxy, http, None);
+    every_fault_meets_a_post(Layer::Proxy, PLAIN, None);
 }
 
 #[test]
 fn a_post_without_key_over_tls_is_never_sent_twice_whatever_the_proxy_does() {
-    every_fault_meets_a_post(Layer::Proxy, secure, None);
+    every_fault_meets_a_post(Layer::Proxy, TLS, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_tls_does() {
-    every_fault_meets_a_post(Layer::Tls, secure, None);
+    every_fault_meets_a_post(Layer::Tls, TLS, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_the_peer_answers() {
-    every_fault_meets_a_post(Layer::Scripted, peer, None);
+    every_fault_meets_a_post(Layer::Scripted, SCRIPTED, None);
 }
 
 #[test]
 fn a_post_without_key_is_never_sent_twice_whatever_the_sink_does() {
-    every_fault_meets_a_post(Layer::Sink, http, None);
-    every_fault_meets_a_post(Layer::Sink, secure, None);
+    every_fault_meets_a_post(Layer::Sink, PLAIN, None);
+    every_fault_meets_a_post(Layer::Sink, TLS, None);
+}
+
+#[test]
+fn a_post_without_key_is_never_processed_twice_whatever_an_http2_peer_does() {
+    every_fault_meets_a_post(Layer::Http2, HTTP2, None);
+}
+
+#[test]
+fn a_post_without_key_is_never_sent_twice_whatever_an_explicit_proxy_does() {
+    every_fault_meets_a_post(Layer::Tunnel, CONNECT, None);
+    every_fault_meets_a_post(Layer::Tunnel, SOCKS, None);
 }
 
 #[test]
 fn a_post_without_key_is_sent_once_whatever_dns_does_after_init() {
-    every_fault_meets_a_post(Layer::Dns, http, None);
+    every_fault_meets_a_post(Layer::Dns, PLAIN, None);
 }
 
 #[test]
 fn a_keyed_post_is_never_applied_twice_under_any_fault() {
-    every_fault_meets_a_post(Layer::Proxy, http, Some("key"));
-    every_fault_meets_a_post(Layer::Sink, http, Some("key"));
+    every_fault_meets_a_post(Layer::Proxy, PLAIN, Some("key"));
+    every_fault_meets_a_post(Layer::Sink, PLAIN, Some("key"));
 }
 
 /// FAULTS T4 for one way of losing the answer: fifty keyless writes on as many connections.
@@ -239,19 +333,19 @@ fn fifty_answers_are_lost(url: fn(&Network, &str) -> String, fault: Fault) {
 }
 
 #[test]
-fn fifty_of_fifty_keyless_posts_whose_answer_is_lost_happen_once_and_say_so() {
+fn t4_fifty_of_fifty_keyless_posts_whose_answer_is_lost_happen_once_and_say_so() {
     fifty_answers_are_lost(http, Fault::AckLost);
     fifty_answers_are_lost(http, Fault::AckLostReset);
 }
 
 #[test]
-fn fifty_of_fifty_keyless_posts_over_tls_whose_answer_is_lost_happen_once_and_say_so() {
+fn t4_fifty_of_fifty_keyless_posts_over_tls_whose_answer_is_lost_happen_once_and_say_so() {
     fifty_answers_are_lost(secure, Fault::AckLost);
     fifty_answers_are_lost(secure, Fault::AckLostReset);
 }
 
 #[test]
-fn fifty_of_fifty_keyed_posts_whose_answer_is_lost_are_applied_once_without_an_error() {
+fn t4_fifty_of_fifty_keyed_posts_whose_answer_is_lost_are_applied_once_without_an_error() {
     let network = start(Plan::default());
     let client = client(&network).retry_budget(100).backoff_max(Duration::from_millis(50)).build().unwrap();
     for record in 0..50 {
@@ -272,7 +366,7 @@ fn fifty_of_fifty_keyed_posts_whose_answer_is_lost_are_applied_once_without_an_e
 }
 
 #[test]
-fn a_get_whose_answer_is_lost_is_sent_again() {
+fn t4_t5_a_get_whose_answer_is_lost_is_sent_again() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     for fault in [
@@ -297,7 +391,7 @@ fn a_get_whose_answer_is_lost_is_sent_again() {
 }
 
 #[test]
-fn a_reset_inside_the_body_is_never_a_short_body() {
+fn t5_a_reset_inside_the_body_is_never_a_short_body() {
     let network = start(Plan::default());
     let client = client(&network).max_attempts(1).build().unwrap();
     for fault in [Fault::ResetMidAnswer(5_000), Fault::CloseMidAnswer(5_000)] {
@@ -319,7 +413,7 @@ fn a_reset_inside_the_body_is_never_a_short_body() {
 }
 
 #[test]
-fn a_reset_on_accept_is_survived_by_a_get_and_doubles_no_post() {
+fn t3_a_reset_on_accept_is_survived_by_a_get_and_doubles_no_post() {
     let network = start(Plan::default());
     for record in 0..20 {
         let client = hasty(&network).build().unwrap();
@@ -336,7 +430,7 @@ fn a_reset_on_accept_is_survived_by_a_get_and_doubles_no_post() {
 }
 
 #[test]
-fn a_server_that_asks_to_wait_is_obeyed() {
+fn h14_a_server_that_asks_to_wait_is_obeyed() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     for status in [503, 429] {
@@ -352,7 +446,7 @@ fn a_server_that_asks_to_wait_is_obeyed() {
 }
 
 #[test]
-fn retry_after_in_every_form_is_read_or_ignored() {
+fn h14_retry_after_in_every_form_is_read_or_ignored() {
     let network = start(Plan::default());
     let client = client(&network).backoff_max(Duration::from_millis(50)).build().unwrap();
     let past = "Sun%2C%2006%20Nov%201994%2008%3A49%3A37%20GMT";
@@ -390,7 +484,7 @@ fn an_answer_that_asks_again_is_the_answer_of_a_keyless_post() {
 }
 
 #[test]
-fn other_statuses_are_answers_and_not_tried_again() {
+fn h15_other_statuses_are_answers_and_not_tried_again() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     for status in [400, 401, 403, 404, 409, 412, 421, 422, 425, 500, 501] {
@@ -456,7 +550,7 @@ fn what_was_never_sent_is_tried_again_within_its_attempts_whatever_the_budget() 
 }
 
 #[test]
-fn a_failure_on_a_fresh_connection_never_loops() {
+fn t9_a_failure_on_a_fresh_connection_never_loops() {
     let network = start(Plan::default());
     network.inject(Fault::EarlyClose);
     let client = client(&network).build().unwrap();
@@ -470,7 +564,7 @@ fn a_failure_on_a_fresh_connection_never_loops() {
 }
 
 #[test]
-fn a_connection_cut_while_idle_is_replaced_silently_even_for_a_post() {
+fn t7_a_connection_cut_while_idle_is_replaced_silently_even_for_a_post() {
     let network = start(Plan::default());
     for (url, idle) in [(http as fn(&Network, &str) -> String, "plain"), (secure, "tls")] {
         let client = client(&network).build().unwrap();
@@ -503,7 +597,7 @@ fn eight_dead_connections_cost_a_post_nothing(network: &Network, client: &Client
 }
 
 #[test]
-fn connections_that_died_together_are_replaced_within_one_call() {
+fn t7_connections_that_died_together_are_replaced_within_one_call() {
     let network = start(Plan::default());
     let client = client(&network).max_connections_per_origin(8).build().unwrap();
     let slow: Vec<Request> = (0..8).map(|_| Request::get(&http(&network, "/delay/50"))).collect();
@@ -512,14 +606,14 @@ fn connections_that_died_together_are_replaced_within_one_call() {
 }
 
 #[test]
-fn prewarmed_connections_that_died_together_are_replaced_within_one_call() {
+fn t7_prewarmed_connections_that_died_together_are_replaced_within_one_call() {
     let network = start(Plan::default());
     let client = client(&network).hosts([http(&network, "")]).prewarm(8).build().unwrap();
     eight_dead_connections_cost_a_post_nothing(&network, &client);
 }
 
 #[test]
-fn a_peer_that_closes_right_after_its_answer_loses_no_get_and_doubles_no_post() {
+fn t8_a_peer_that_closes_right_after_its_answer_loses_no_get_and_doubles_no_post() {
     let network = start(Plan::default());
     network.inject(Fault::SilentClose);
     let client = client(&network).retry_budget(1000).build().unwrap();
@@ -537,7 +631,7 @@ fn a_peer_that_closes_right_after_its_answer_loses_no_get_and_doubles_no_post() 
 }
 
 #[test]
-fn a_learned_idle_limit_is_kept_from_then_on() {
+fn t7_a_learned_idle_limit_is_kept_from_then_on() {
     let network = start(Plan::default());
     let client = client(&network).build().unwrap();
     network.inject(Fault::IdleCut(300));
@@ -556,7 +650,7 @@ fn a_learned_idle_limit_is_kept_from_then_on() {
 }
 
 #[test]
-fn an_answer_that_trickles_is_stalled_when_no_byte_moves() {
+fn t10_an_answer_that_trickles_is_stalled_when_no_byte_moves() {
     let network = start(Plan::default());
     network.inject(Fault::Drip(1));
     let client = client(&network).max_attempts(1).stall_timeout(Duration::from_millis(300)).build().unwrap();
@@ -571,7 +665,7 @@ fn an_answer_that_trickles_is_stalled_when_no_byte_moves() {
 }
 
 #[test]
-fn a_slow_answer_that_moves_is_not_stalled() {
+fn t10_a_slow_answer_that_moves_is_not_stalled() {
     let network = start(Plan::default());
     let client = client(&network).stall_timeout(Duration::from_millis(500)).build().unwrap();
     // A second in all, never half a second without a byte.
@@ -580,7 +674,7 @@ fn a_slow_answer_that_moves_is_not_stalled() {
 }
 
 #[test]
-fn a_half_open_peer_is_stalled_and_its_connection_is_not_pooled() {
+fn t6_a_half_open_peer_is_stalled_and_its_connection_is_not_pooled() {
     let network = start(Plan::default());
     let client = client(&network).max_attempts(1).stall_timeout(Duration::from_millis(300)).build().unwrap();
     client.send(&Request::get(&secure(&network, "/rows/1"))).unwrap();
@@ -595,7 +689,7 @@ fn a_half_open_peer_is_stalled_and_its_connection_is_not_pooled() {
 }
 
 #[test]
-fn an_upload_that_nobody_reads_is_stalled() {
+fn t11_an_upload_that_nobody_reads_is_stalled() {
     let network = start(Plan::default());
     network.inject(Fault::StallUpload);
     let client = client(&network).max_attempts(1).stall_timeout(Duration::from_millis(300)).build().unwrap();

@@ -41,7 +41,13 @@ pub(crate) struct Failure {
 
 /// Sends a request into a fault that is on: it fails as it must, within its deadline and a moment.
 #[track_caller]
-pub(crate) fn fails_as(caller: Caller, client: &Client, request: &Request, deadline: Duration, failure: Failure) -> Error {
+pub(crate) fn fails_as(
+    caller: Caller,
+    client: &Client,
+    request: &Request,
+    deadline: Duration,
+    failure: Failure,
+) -> Error {
     let begun = Instant::now();
     let error = match caller.send(client, request) {
         Ok(answer) => panic!("{caller:?}: answered with {answer:?}; expected {failure:?}"),

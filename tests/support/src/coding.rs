@@ -91,11 +91,21 @@ impl Coding {
                 Ok(bomb)
             }
             Coding::Brotli => {
+                // From the second MiB on, what the encoder says is always the same.
                 let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 1, 22);
-                for _ in 0..mib {
+                let mut ends = [0; 2];
+                for end in ends.iter_mut().take(mib) {
                     encoder.write_all(&zeros)?;
+                    encoder.flush()?;
+                    *end = encoder.get_ref().len();
                 }
-                Ok(encoder.into_inner())
+                let [first, second] = ends;
+                let whole = encoder.into_inner();
+                if mib < 2 {
+                    return Ok(whole);
+                }
+                let more = whole[first..second].repeat(mib - 1);
+                Ok([&whole[..first], &more, &whole[second..]].concat())
             }
             Coding::Zstd => {
                 // Magic number, no content size, a window of 128 KiB; then blocks of 128 KiB, each one repeated byte.

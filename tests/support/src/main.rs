@@ -84,7 +84,8 @@ fn faults() -> String {
     }
     list.push_str(
         "\nPOST /faults takes \"silent\", {\"serv-fail\": 50} or {\"fault\": …, \"times\": 3, \"name\": \"kms.box.test\"}.\n\
-         DELETE /faults heals. GET /plan /counts /queries /sink /seen /complaints /tunnels /faults. POST /reset, POST /stop.",
+         DELETE /faults heals. GET /plan /counts /queries /sink /seen /complaints /tunnels /faults.\n\
+         POST /reset, POST /stop.",
     );
     list
 }

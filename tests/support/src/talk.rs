@@ -73,6 +73,8 @@ pub(crate) struct Talk<'a, W> {
     last: Option<u32>,
     /// GOAWAY has been said: the connection ends with its last stream.
     leaving: bool,
+    /// The client has given the connection up.
+    left: bool,
     deaf: bool,
 }
 
@@ -97,6 +99,7 @@ impl<'a, W: AsyncWrite + Unpin> Talk<'a, W> {
             flooded: 0,
             last: None,
             leaving: false,
+            left: false,
             deaf: false,
         }
     }
@@ -119,7 +122,7 @@ impl<'a, W: AsyncWrite + Unpin> Talk<'a, W> {
 
     pub(crate) async fn run(&mut self, mut incoming: Receiver<Frame>) -> io::Result<()> {
         loop {
-            if self.leaving && self.streams.is_empty() || self.flooded > FLOOD {
+            if self.leaving && self.streams.is_empty() || self.left || self.flooded > FLOOD {
                 return self.close(incoming).await;
             }
             tokio::select! {
@@ -180,6 +183,7 @@ impl<'a, W: AsyncWrite + Unpin> Talk<'a, W> {
                 }
             }
             DATA => self.data(frame),
+            GOAWAY => self.left = !deaf && frame.number(4) != Some(NO_ERROR),
             RST_STREAM => self.dropped(frame.stream),
             SETTINGS if !frame.has(ACK) => {
                 self.adjust(frame);
@@ -318,7 +322,7 @@ impl<'a, W: AsyncWrite + Unpin> Talk<'a, W> {
         for (id, stream) in &mut self.streams {
             let Some(body) = &mut stream.body else { continue };
             let room = self.window.min(stream.window).clamp(0, body.len() as i64) as usize;
-            if room < body.len() && room == 0 {
+            if room == 0 && !body.is_empty() {
                 continue;
             }
             let piece: Vec<u8> = body.drain(..room).collect();

@@ -29,12 +29,15 @@ fn ask(addresses: &Addresses, request: &str) -> String {
 
 #[test]
 fn it_ends_when_its_standard_input_closes() {
-    let (mut child, mut output) =
-        launch(&["--plan", "-", "--cap", "3", "--over-cap", "reset", "--fault", "silent", "--fault", "{\"ttl\": 0}"]);
+    let faults = ["--fault", "silent", "--fault", "{\"ttl\": 0}"];
+    let limits = ["--cap", "3", "--over-cap", "reset", "--h2-max-streams", "7", "--proxy-auth", "box:a:b"];
+    let (mut child, mut output) = launch(&[&["--plan", "-"], &faults[..], &limits[..]].concat());
     child.stdin.as_mut().expect("its input").write_all(b"{\"names\": [\"a.example\"]}\n").expect("a plan");
     let addresses = ready(&mut output);
     assert_eq!(addresses.plan.names, ["a.example"]);
     assert_eq!((addresses.plan.proxy.cap, addresses.plan.proxy.over_cap), (Some(3), OverCap::Reset));
+    assert_eq!(addresses.plan.h2_max_streams, Some(7));
+    assert_eq!(addresses.plan.proxy_auth, Some(("box".to_owned(), "a:b".to_owned())));
     let faults = ask(&addresses, "GET /faults");
     assert!(faults.ends_with("[{\"fault\":\"silent\"},{\"fault\":{\"ttl\":0}}]"), "{faults}");
     assert!(addresses.ca_file.exists());

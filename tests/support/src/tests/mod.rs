@@ -2,8 +2,14 @@
 //! silence is the one thing that costs a (short) wait.
 
 mod dns;
+mod exchange;
+mod http2;
+mod identity;
 mod origin;
 mod proxy;
+mod scripted;
+mod scripted2;
+mod tunnel;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! The origins: certificates, paths, the sink, the scripted peer and the control API.
+//! The origins: certificates, paths, the sink and the control API.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,25 +10,29 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
 use super::{at, dial, eventually, exchange, get, post, start};
-use crate::{Certificate, Fault, Network, Plan, StatusLine};
+use crate::{Certificate, Fault, Network, Plan};
 
-fn trust(network: &Network) -> Arc<ClientConfig> {
+pub(super) fn roots(network: &Network) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(network.ca_file()).expect("the CA file")).expect("a CA");
+    roots
+}
+
+pub(super) fn trust(network: &Network) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(network))
         .with_no_client_auth();
     Arc::new(config)
 }
 
-fn tls(config: &Arc<ClientConfig>, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
+pub(super) fn tls(config: &Arc<ClientConfig>, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("kms.box.test").expect("a name");
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).expect("a session"), dial(at(port)))
 }
 
-fn fetch(config: &Arc<ClientConfig>, port: u16) -> std::io::Result<String> {
+pub(super) fn fetch(config: &Arc<ClientConfig>, port: u16) -> std::io::Result<String> {
     let mut stream = tls(config, port);
     stream.write_all(b"GET /echo HTTP/1.1\r\nHost: kms.box.test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -36,7 +40,7 @@ fn fetch(config: &Arc<ClientConfig>, port: u16) -> std::io::Result<String> {
     Ok(answer)
 }
 
-fn body(answer: &str) -> Value {
+pub(super) fn body(answer: &str) -> Value {
     let body = answer.split_once("\r\n\r\n").expect("a whole head").1;
     serde_json::from_str(body).expect("JSON")
 }
@@ -54,7 +58,7 @@ fn only_the_right_certificate_passes() {
                 assert_eq!((echo["sni"].as_str(), echo["host"].as_str()), (Some("kms.box.test"), Some("kms.box.test")));
                 continue;
             }
-            Certificate::WrongName | Certificate::CnOnly => "not valid for name",
+            Certificate::WrongName | Certificate::CnOnly | Certificate::ManyNames => "not valid for name",
             Certificate::Expired => "expired",
             Certificate::NotYetValid => "not valid yet",
             Certificate::SelfSigned | Certificate::UnknownIssuer => "UnknownIssuer",
@@ -62,7 +66,7 @@ fn only_the_right_certificate_passes() {
         let error = says.expect_err("a refusal");
         assert!(error.contains(reason), "{kind:?}: {error}");
     }
-    eventually("six failed handshakes", || network.counts().origins.failed_handshakes == 6);
+    eventually("seven failed handshakes", || network.counts().origins.failed_handshakes == 7);
 }
 
 #[test]
@@ -164,47 +168,6 @@ fn a_write_in_progress_conflicts_and_survives_its_client() {
 }
 
 #[test]
-fn the_scripted_peer_keeps_alive_unless_told_otherwise() {
-    let network = start(Plan::default());
-    let scripted = at(network.scripted());
-    let mut stream = dial(scripted);
-    for _ in 0..2 {
-        assert!(super::again(&mut stream).expect("an answer").ends_with("hello"));
-    }
-    for fault in Fault::ALL.iter().filter(|row| row.layer == crate::Layer::Scripted) {
-        // What takes a value is tried below; what floods, in a test of its own.
-        let Ok(fault) = serde_json::from_value::<Fault>(json!(fault.name)) else {
-            continue;
-        };
-        if matches!(fault, Fault::InterimFlood | Fault::HeaderFlood | Fault::EndlessBody | Fault::EndlessBodyNoLength) {
-            continue;
-        }
-        network.inject_times(fault.clone(), 1);
-        let mut stream = dial(scripted);
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-        let read = stream.read(&mut [0; 4096]);
-        assert_eq!(read.is_ok_and(|read| read == 0), fault == Fault::EarlyClose, "{fault:?}");
-    }
-    network.inject_times(Fault::GarbageStatus(StatusLine::Status99), 1);
-    assert!(get(scripted, "/").starts_with("HTTP/1.1 99"));
-    network.inject_times(Fault::Interim(3), 1);
-    assert_eq!(super::again(&mut stream).expect("an answer").matches("103 Early").count(), 3);
-    assert!(network.faults().is_empty());
-}
-
-#[test]
-fn floods_end_when_the_client_leaves() {
-    let network = start(Plan::default());
-    network.inject(Fault::InterimFlood);
-    let mut stream = dial(network.direct_scripted());
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-    stream.read_exact(&mut vec![0; 1 << 20]).expect("a flood");
-    drop(stream);
-    eventually("the end of the flood", || network.counts().origins.live == 0);
-    assert!(network.counts().origins.bytes_out < 64 << 20);
-}
-
-#[test]
 fn the_control_api_does_what_the_methods_do() {
     let network = start(Plan::default());
     let control = network.control();
@@ -221,7 +184,7 @@ fn the_control_api_does_what_the_methods_do() {
     assert!(exchange(control, "DELETE /faults HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").0.contains("204"));
     assert!(network.faults().is_empty());
     assert_eq!(body(&get(control, "/counts"))["proxy"]["live"], 0);
-    for path in ["/queries", "/sink", "/seen"] {
+    for path in ["/queries", "/sink", "/seen", "/complaints", "/tunnels"] {
         assert!(body(&get(control, path)).is_array());
     }
     assert!(post(control, "/reset", "", "").starts_with("HTTP/1.1 204"));

@@ -222,3 +222,35 @@ fn latency_bandwidth_and_drip_take_their_time() {
     let (took, bytes) = timed("/bytes/5");
     assert!(took >= Duration::from_millis(bytes as u64 * 9 / 10), "{took:?} for {bytes} bytes");
 }
+
+#[test]
+fn an_idle_connection_can_be_forgotten_without_a_word() {
+    let network = start(Plan::default());
+    let mut stream = warm(&network, 1).remove(0);
+    network.inject_times(Fault::IdleDrop(20), 1);
+    eventually("a hit", || network.faults().is_empty());
+    network.heal();
+    stream.write_all(REQUEST.as_bytes()).expect("sent into the void");
+    stream.set_read_timeout(Some(Duration::from_millis(60))).expect("a timeout");
+    assert!(stream.read(&mut [0; 1]).is_err(), "neither an answer nor an end");
+    let counts = network.counts();
+    assert_eq!((counts.origins.requests, counts.proxy.live, counts.proxy.idle_cut), (1, 1, 0));
+    warm(&network, 1);
+    drop(stream);
+    eventually("the forgotten to leave", || network.counts().origins.live == 0);
+    assert_eq!(network.counts().proxy.live, 0);
+}
+
+#[test]
+fn a_flapping_proxy_forwards_by_turns() {
+    let network = start(Plan::default());
+    let mut stream = warm(&network, 1).remove(0);
+    network.inject(Fault::Flap(100));
+    let (mut quick, mut slow) = (0, 0);
+    while quick == 0 || slow == 0 {
+        let begun = Instant::now();
+        again(&mut stream).expect("late or not");
+        if begun.elapsed() < Duration::from_millis(50) { quick += 1 } else { slow += 1 }
+    }
+    assert_eq!(network.faults().len(), 1);
+}
