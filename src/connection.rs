@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -25,6 +26,7 @@ use crate::limit::Place;
 use crate::request::{OwnFields, Request};
 use crate::response::Headers;
 use crate::stream::{Io, Meter};
+use crate::sys;
 use crate::tls;
 use crate::upload::Upload;
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
@@ -230,6 +232,21 @@ impl Connection {
             Framing::Close => Rest::Close,
         };
         Ok(Begun { head, head_at, trailers: Headers::default(), rest, watch, sent_whole })
+    }
+
+    /// Whether the far side has closed it, as far as the kernel knows.
+    pub(crate) fn has_died(&self) -> bool {
+        sys::has_hung_up(self.io.as_fd().as_raw_fd())
+    }
+
+    /// Whether the far side has not even acknowledged what was sent: its machine is gone, not only slow.
+    pub(crate) fn is_unacknowledged(&self) -> bool {
+        sys::unacknowledged(self.io.as_fd().as_raw_fd()) > 0
+    }
+
+    /// How many bytes have come on it.
+    pub(crate) fn heard(&self) -> u64 {
+        self.meter.received.load(Relaxed)
     }
 
     /// Whether another exchange may follow.

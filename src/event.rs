@@ -70,6 +70,8 @@ counters! {
     replaced: "Reused connections found dead before a byte was sent, and replaced.",
     retries: "Requests sent again after a failure or an answer that asks for it.",
     evictions: "Idle connections closed to make room for another origin.",
+    refusals: "Dials and first exchanges that found no room on the way.",
+    died: "Idle connections that the far side has closed.",
     expired: "Connections closed for idle time or age.",
     drained: "Connections closed because their address is no longer pinned.",
 }

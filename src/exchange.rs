@@ -13,7 +13,8 @@ use http::StatusCode;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::connection::{Answer, Begun, Bounds};
+use crate::connection::{Answer, Begun, Bounds, Connection};
+use crate::crowd::is_refusal;
 use crate::decode::{Decoder, State};
 use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
@@ -374,9 +375,17 @@ impl Core {
             (trace.connect, trace.handshake) = (connection.connect, connection.handshake);
         }
         let (was_idle, idle_since, address) = (connection.was_idle, connection.idle_since, connection.address);
-        let failed = |error: Error| {
-            if was_idle && error.delivery() == Delivery::NotSent && error.kind() == Kind::Connect {
-                site.learn_idle(leased_at, idle_since);
+        let heard = connection.heard();
+        let failed = |error: Error, connection: &Connection| {
+            let is_silent = connection.heard() == heard;
+            let now = Instant::now();
+            match error.kind() {
+                Kind::Connect if was_idle && is_silent => site.died_idle(idle_since, leased_at),
+                Kind::Timeout if was_idle && is_silent && connection.is_unacknowledged() => {
+                    site.died_idle(idle_since, leased_at);
+                }
+                Kind::Connect if !was_idle && is_silent && is_refusal(error.reason()) => site.refused(leased_at, now),
+                _ => {}
             }
             (error.with_address(address), was_idle)
         };
@@ -384,8 +393,10 @@ impl Core {
             Take::Whole => {
                 let exchanged =
                     pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-                let Answer { status, headers, body, trailers, is_cut, head_at } = exchanged.map_err(failed)?;
+                let Answer { status, headers, body, trailers, is_cut, head_at } =
+                    exchanged.map_err(|error| failed(error, connection))?;
                 let ended_at = Instant::now();
+                site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
                 trace.note(leased_at, head_at, ended_at, begun);
                 if connection.is_reusable() {
                     lease.end(ended_at);
@@ -395,7 +406,9 @@ impl Core {
             Take::Head => {
                 let opened =
                     pin!(connection.begin(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-                let mut begun_answer = opened.map_err(failed)?;
+                let mut begun_answer = opened.map_err(|error| failed(error, connection))?;
+                let idle_since = was_idle.then_some(idle_since);
+                site.learn(begun_answer.head.status, &trace, leased_at, begun_answer.head_at, idle_since);
                 trace.note(leased_at, begun_answer.head_at, begun_answer.head_at, begun);
                 let (headers, _) = std::mem::take(&mut begun_answer.head.fields).finish(Vec::new());
                 let status = begun_answer.head.status;
@@ -430,8 +443,8 @@ impl Core {
         let heard = channel.heard();
         let failed = |error: Error| {
             // What broke its promises is not used again, nor what is silent altogether: other streams would find out later.
-            let is_broken =
-                matches!(error.kind(), Kind::Limit | Kind::Protocol) || error.reason() == Reason::ConnectGoAway;
+            let is_broken = error.kind() == Kind::Protocol
+                || matches!(error.reason(), Reason::LimitFlood | Reason::LimitInterim | Reason::ConnectGoAway);
             if is_broken || (error.kind() == Kind::Timeout && channel.heard() == heard) {
                 channel.retire();
             }
@@ -441,6 +454,7 @@ impl Core {
         };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;
         let (status, head_at) = (exchange.status, exchange.head_at);
+        site.learn(status, &trace, leased_at, head_at, None);
         let headers = std::mem::take(&mut exchange.headers);
         if take == Take::Head {
             trace.note(leased_at, head_at, head_at, begun);

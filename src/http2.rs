@@ -259,7 +259,15 @@ impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Guarded { io, flood, opened, shared } = &mut *self;
         let before = into.filled().len();
-        ready!(Pin::new(io).poll_read(cx, into))?;
+        if let Err(error) = ready!(Pin::new(io).poll_read(cx, into)) {
+            // What h2 hands on to its streams has lost what is inside.
+            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                let detail = "the TLS session was ended by an alert or a broken record";
+                // The first fault is the one that counts.
+                let _ = shared.fault.set((Reason::TlsAlert, detail));
+            }
+            return Poll::Ready(Err(error));
+        }
         shared.is_settled.store(true, Ordering::SeqCst);
         let now_opened = shared.opened.load(Ordering::Relaxed);
         flood.opened(now_opened - *opened);

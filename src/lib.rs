@@ -15,6 +15,7 @@ mod body;
 pub mod config;
 mod connect;
 mod connection;
+mod crowd;
 mod decode;
 mod drive;
 mod error;

@@ -105,6 +105,11 @@ impl<C> Places<C> {
         self.state().origins[origin].live
     }
 
+    /// How many are live or being made over all.
+    pub(crate) fn all_live(&self) -> usize {
+        self.state().all.live
+    }
+
     /// Whether it is the cap over all that keeps an origin from another connection.
     pub(crate) fn is_full(&self) -> bool {
         !self.state().all.has_room()

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 
-use crate::config::LEARNED_IDLE_FOR;
+use crate::idle::Idle;
 use crate::pin_set::{Pin, PinSet};
 
 /// The most addresses kept of one answer. More add nothing to a race, and an answer can hold thousands.
@@ -41,9 +42,10 @@ pub(crate) struct Host {
     pub(crate) name: Box<str>,
     current: ArcSwap<Current>,
     health: Mutex<HashMap<IpAddr, Health>>,
-    /// The idle time after which a connection to this host was found dead, and until when that counts. On the way to one
-    /// host lies one proxy.
-    learned_idle: ArcSwapOption<(Duration, Instant)>,
+    /// What was learned of how long a connection to this host may be idle: on the way to one host lies one proxy.
+    idle: Mutex<Idle>,
+    /// Whether there is anything to learn it from: nothing has died of most hosts' connections.
+    has_idle_limit: AtomicBool,
     /// Held during a look-up after init, so that there is one at a time; holds when the last one ended.
     pub(crate) refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -61,7 +63,8 @@ impl Host {
             name: name.into(),
             current: ArcSwap::from_pointee(Current { pin, source }),
             health: Mutex::default(),
-            learned_idle: ArcSwapOption::empty(),
+            idle: Mutex::default(),
+            has_idle_limit: AtomicBool::new(false),
             refreshed: tokio::sync::Mutex::default(),
         })
     }
@@ -102,18 +105,28 @@ impl Host {
         self.health.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&address);
     }
 
-    /// For a while idle connections are given up after `idle`; a shorter time that was learned before stays.
-    pub(crate) fn learn_idle(&self, idle: Duration, now: Instant) {
-        let learned = idle.min(self.learned_idle(now));
-        self.learned_idle.store(Some(Arc::new((learned, now + LEARNED_IDLE_FOR))));
+    /// A connection was alive after being idle for so long.
+    pub(crate) fn survived_idle(&self, idle: Duration, now: Instant) {
+        self.idle().survived(idle, now);
+    }
+
+    /// A connection was found dead after being idle for so long.
+    pub(crate) fn died_idle(&self, idle: Duration, now: Instant) {
+        tracing::debug!(host = %self.name, ?idle, "a connection died idle");
+        self.idle().died(idle, now);
+        self.has_idle_limit.store(true, Ordering::Relaxed);
     }
 
     /// How long a connection may be idle, as far as this host has taught.
     pub(crate) fn learned_idle(&self, now: Instant) -> Duration {
-        match &*self.learned_idle.load() {
-            Some(learned) if learned.1 > now => learned.0,
-            _ => Duration::MAX,
+        if !self.has_idle_limit.load(Ordering::Relaxed) {
+            return Duration::MAX;
         }
+        self.idle().limit(now)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether a look-up may bring other addresses: not for what was fixed by hand, and not twice within `interval`.
@@ -199,13 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn a_learned_idle_time_counts_for_a_while() {
+    fn idle_times_are_bounded_once_a_connection_has_died() {
         let (host, now) = (host(), Instant::now());
         assert_eq!(host.learned_idle(now), Duration::MAX);
-        host.learn_idle(Duration::from_secs(4), now);
-        host.learn_idle(Duration::from_secs(5), now);
-        assert_eq!(host.learned_idle(now), Duration::from_secs(4));
-        assert_eq!(host.learned_idle(now + LEARNED_IDLE_FOR), Duration::MAX);
+        host.survived_idle(Duration::from_secs(4), now);
+        host.died_idle(Duration::from_secs(5), now);
+        assert!(host.learned_idle(now) < Duration::from_secs(5));
     }
 
     #[test]

@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 
+use http::StatusCode;
 use rustls::pki_types::ServerName;
 
-use crate::config::{Config, LEAST_LEARNED_IDLE, Protocol};
+use crate::config::{Config, LEAST_TELLING_IDLE, Protocol};
 use crate::connect::{Dialer, Dialled, Offer, Route, Via};
 use crate::connection::{Connection, Parts};
+use crate::crowd::{Crowd, Crowds, InUse, Limits, is_overload, is_refusal};
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
@@ -30,6 +32,7 @@ use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::process;
 use crate::request::OwnFields;
+use crate::response::Trace;
 use crate::retry::Budget;
 use crate::streams::{Slot, Streams, Turn};
 use crate::tls;
@@ -53,6 +56,8 @@ pub(crate) struct Site {
     speaks_http1: AtomicBool,
     route: Arc<Route>,
     spare: Spare,
+    /// What the way to this origin bears.
+    crowd: Crowd,
     /// Those who hold or wait for a connection.
     callers: AtomicUsize,
     shared: Arc<Shared>,
@@ -71,6 +76,8 @@ struct Shared {
     config: Arc<Config>,
     dialer: Arc<Dialer>,
     places: Arc<Places<Box<Connection>>>,
+    /// What the way to all origins bears.
+    crowds: Crowds,
     counters: Arc<Counters>,
 }
 
@@ -100,7 +107,8 @@ impl Pool {
         counters: Arc<Counters>,
     ) -> Arc<Pool> {
         let places = Places::new(config.connections());
-        let shared = Arc::new(Shared { config, dialer, places, counters });
+        let crowds = Crowds::new(config.connections());
+        let shared = Arc::new(Shared { config, dialer, places, crowds, counters });
         Arc::new(Pool {
             http: ArcSwap::default(),
             https: ArcSwap::default(),
@@ -230,6 +238,7 @@ impl Pool {
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| Error::new(Reason::Internal, Phase::Configure, format!("no pool can be made: {error}")))?;
+        let (connections_cap, max_streams) = (config.connections_per_origin(), config.max_streams);
         let site = Arc::new_cyclic(|site: &Weak<Site>| {
             let site = site.clone();
             Site {
@@ -243,6 +252,7 @@ impl Pool {
                 speaks_http1: AtomicBool::new(false),
                 route,
                 spare,
+                crowd: Crowd::new(Limits { connections: connections_cap, streams: connections_cap * max_streams }),
                 callers: AtomicUsize::new(0),
                 shared: Arc::clone(&self.shared),
                 pool: Arc::downgrade(self),
@@ -409,7 +419,19 @@ impl Site {
 
     /// Closes idle connections that must not be used again; busy ones are looked at when their lease ends.
     pub(crate) fn reap(&self, now: Instant) {
-        drop(self.connections.retain(|connection, _| self.shared.is_fit(&self.host, connection, now)).removed);
+        // Whether each still lives is looked at first: also one that has been idle for too long tells something.
+        let look = |connection: &Connection| match connection.has_died() {
+            true => {
+                self.died_idle(connection.idle_since, now);
+                self.shared.counters.died.one();
+                false
+            }
+            false => {
+                self.survived_idle(connection.idle_since, now);
+                self.shared.is_fit(&self.host, connection, now)
+            }
+        };
+        drop(self.connections.retain(|connection, _| look(connection)).removed);
         let is_fit = |channel: &Channel, idle_since: Option<Instant>| {
             self.shared.is_fit_for_streams(&self.host, channel, idle_since, now)
         };
@@ -438,6 +460,80 @@ impl Site {
         let config = &self.shared.config;
         let each = if self.may_share(is_driven) { config.max_streams } else { 1 };
         config.connections_per_origin() * each
+    }
+
+    fn in_use(&self) -> InUse {
+        InUse { connections: self.shared.places.live(self.index), streams: self.streams.active() }
+    }
+
+    /// Puts new limits in force; what is idle above them is closed, what is busy when its exchange ends.
+    fn limit(&self, limits: Limits) {
+        tracing::debug!(host = %self.label, ?limits, "capacity");
+        self.shared.places.set_cap(self.index, limits.connections);
+        self.streams.set_limit(limits.streams);
+        while self.shared.places.wish(self.index) == Wish::Place && self.close_one_idle() {
+            self.shared.counters.evictions.one();
+        }
+    }
+
+    /// What was begun at `begun` found no room on the way: a dial, or the first exchange on what was dialled.
+    pub(crate) fn refused(&self, begun: Instant, now: Instant) {
+        self.shared.counters.refusals.one();
+        self.limit(self.crowd.refused(begun, now, self.in_use()));
+        let all = || self.shared.places.all_live();
+        if let Some(total) = self.shared.crowds.refused(self.index, begun, now, all()) {
+            self.shared.places.set_total(total);
+        }
+    }
+
+    /// The server answered that it has too much to do.
+    fn overloaded(&self, begun: Instant, now: Instant, is_stream: bool) {
+        self.limit(self.crowd.overloaded(begun, now, self.in_use(), is_stream));
+    }
+
+    /// The first answer on a fresh connection took so long.
+    fn waited(&self, wait: Duration, now: Instant) {
+        if let Some(limits) = self.crowd.waited(wait, now) {
+            self.limit(limits);
+        }
+    }
+
+    /// A try came through.
+    fn succeeded(&self, now: Instant, is_stream: bool) {
+        if let Some(limits) = self.crowd.succeeded(now, || self.in_use(), is_stream) {
+            self.limit(limits);
+        }
+        if let Some(total) = self.shared.crowds.succeeded(now, || self.shared.places.all_live()) {
+            self.shared.places.set_total(total);
+        }
+    }
+
+    /// What an answer tells about the way and about the server.
+    pub(crate) fn learn(
+        &self,
+        status: StatusCode,
+        trace: &Trace,
+        leased_at: Instant,
+        head_at: Instant,
+        idle_since: Option<Instant>,
+    ) {
+        if is_overload(status.as_u16()) {
+            self.overloaded(leased_at, head_at, trace.is_http2);
+        } else {
+            self.succeeded(head_at, trace.is_http2);
+        }
+        match idle_since {
+            Some(idle_since) => self.survived_idle(idle_since, leased_at),
+            None if trace.reused => {}
+            None => self.waited(trace.connect + trace.handshake, head_at),
+        }
+    }
+
+    /// A dial has failed: perhaps because there is no room on the way.
+    fn dial_failed(&self, error: &Error, begun: Instant) {
+        if is_refusal(error.reason()) {
+            self.refused(begun, Instant::now());
+        }
     }
 
     /// Makes connections that carry many exchanges until everybody has a stream, one after the other.
@@ -472,7 +568,9 @@ impl Site {
         if !self.streams.is_wanted() {
             return false;
         }
-        let made = match self.shared.dialer.dial(&self.route, place, Offer::Http2).await {
+        let begun = Instant::now();
+        let dialled = self.shared.dialer.dial(&self.route, place, Offer::Http2).await;
+        let made = match dialled.inspect_err(|error| self.dial_failed(error, begun)) {
             Ok(Dialled::Http1(connection)) => {
                 self.speaks_http1.store(true, Ordering::Relaxed);
                 *self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(connection);
@@ -522,7 +620,8 @@ impl Site {
         timeout: Duration,
     ) -> Result<Leased> {
         let caller = Caller::enter(self, is_driven)?;
-        let patience = Instant::now() + self.shared.config.acquire_timeout;
+        let begun = Instant::now();
+        let patience = begun + self.shared.config.acquire_timeout;
         let until = patience.min(deadline);
         let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());
         if self.may_share(is_driven) {
@@ -542,7 +641,10 @@ impl Site {
             Some(Ok(connection)) => {
                 return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
             }
-            Some(Err(managed::PoolError::Backend(error))) => return Err(error),
+            Some(Err(managed::PoolError::Backend(error))) => {
+                self.dial_failed(&error, begun);
+                return Err(error);
+            }
             Some(Err(managed::PoolError::Closed)) => Error::new(Reason::Closed, Phase::Queue, "the client was closed"),
             Some(Err(error)) => Error::new(Reason::Internal, Phase::Queue, format!("the pool failed: {error}")),
             None => return Err(late()),
@@ -572,11 +674,15 @@ impl Site {
     }
 
     /// A connection was found dead that had been idle since then: the next ones are given up earlier.
-    pub(crate) fn learn_idle(&self, now: Instant, idle_since: Instant) {
+    pub(crate) fn died_idle(&self, idle_since: Instant, now: Instant) {
+        self.host.died_idle(now.duration_since(idle_since), now);
+    }
+
+    /// A connection was of use after it had been idle since then.
+    fn survived_idle(&self, idle_since: Instant, now: Instant) {
         let idle = now.duration_since(idle_since);
-        if idle >= LEAST_LEARNED_IDLE {
-            tracing::debug!(host = %self.label, ?idle, "a connection died idle");
-            self.host.learn_idle(idle.mul_f64(0.8), now);
+        if idle >= LEAST_TELLING_IDLE {
+            self.host.survived_idle(idle, now);
         }
     }
 
@@ -628,7 +734,8 @@ impl Site {
         timeout: Duration,
     ) -> Result<Line> {
         let caller = Caller::enter(self, is_driven)?;
-        let patience = Instant::now() + self.shared.config.acquire_timeout;
+        let begun = Instant::now();
+        let patience = begun + self.shared.config.acquire_timeout;
         let site = Arc::clone(self);
         let dialling = async move {
             let Grant::Place(place) = site.shared.place(&site.pool, site.index, false).await? else {
@@ -639,7 +746,10 @@ impl Site {
         match drive::before(patience.min(deadline), process::spawn(dialling)?).await {
             Some(Some(Ok(Dialled::Raw(parts)))) => Ok(Line { parts, _caller: caller }),
             Some(Some(Ok(_))) => unreachable!("nothing else was asked for"),
-            Some(Some(Err(error))) => Err(error.with_host(self.label.clone())),
+            Some(Some(Err(error))) => {
+                self.dial_failed(&error, begun);
+                Err(error.with_host(self.label.clone()))
+            }
             Some(None) => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
             None => Err(self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone())),
         }

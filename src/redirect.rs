@@ -193,9 +193,9 @@ mod tests {
         }
         let head = |location: &[u8]| {
             let onward = next(&request, 307, Some(location), &mut Trail::new(1)).unwrap().unwrap();
-            let own = crate::request::OwnFields::new("host", &http::HeaderValue::from_static("agent"));
+            let own = crate::request::OwnFields::new("host", &http::HeaderValue::from_static("agent"), false);
             let mut wire = Vec::new();
-            onward.write_head(&own, &mut wire);
+            onward.write_head(&own, false, &mut wire);
             (String::from_utf8(wire).unwrap(), onward.is_keyed())
         };
         for same in [&b"/y"[..], b"//A.example./y", b"https://a.example:443/y"] {

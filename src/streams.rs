@@ -26,6 +26,8 @@ struct State {
     queue: VecDeque<oneshot::Sender<Result<Turn>>>,
     /// Somebody makes a connection.
     is_growing: bool,
+    /// How many streams there may be at once.
+    limit: usize,
 }
 
 /// What ends a wait for a stream.
@@ -46,7 +48,8 @@ pub(crate) type Wait = oneshot::Receiver<Result<Turn>>;
 
 impl Streams {
     pub(crate) fn new(grow: impl Fn() + Send + Sync + 'static) -> Arc<Streams> {
-        Arc::new(Streams { state: Mutex::default(), grow: Box::new(grow) })
+        let state = State { limit: usize::MAX, ..State::default() };
+        Arc::new(Streams { state: Mutex::new(state), grow: Box::new(grow) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,6 +128,19 @@ impl Streams {
         }
     }
 
+    /// Sets how many streams there may be at once.
+    pub(crate) fn set_limit(self: &Arc<Self>, limit: usize) {
+        let rises = std::mem::replace(&mut self.state().limit, limit) < limit;
+        if rises {
+            self.serve();
+        }
+    }
+
+    /// How many streams there are.
+    pub(crate) fn active(&self) -> usize {
+        self.state().active()
+    }
+
     /// Retires what must not be used again. `is_fit` looks at a connection and since when it has been idle.
     pub(crate) fn reap(&self, is_fit: impl Fn(&Channel, Option<Instant>) -> bool) {
         self.state().channels.retain(|channel| {
@@ -157,8 +173,15 @@ impl Streams {
 }
 
 impl State {
+    fn active(&self) -> usize {
+        self.channels.iter().map(|channel| channel.active()).sum()
+    }
+
     fn enter(&mut self) -> Option<Arc<Channel>> {
         self.channels.retain(|channel| !channel.has_ended());
+        if self.active() >= self.limit {
+            return None;
+        }
         let fullest = self.channels.iter().filter(|channel| channel.room() > 0).min_by_key(|channel| channel.room())?;
         fullest.enter();
         Some(Arc::clone(fullest))
@@ -167,7 +190,8 @@ impl State {
     /// Whether those who wait need another connection: not while one may still turn out to take them all.
     fn must_grow(&mut self) -> bool {
         self.forget_the_gone();
-        !self.queue.is_empty() && self.channels.iter().all(|channel| channel.is_settled())
+        let is_allowed = self.active() < self.limit;
+        is_allowed && !self.queue.is_empty() && self.channels.iter().all(|channel| channel.is_settled())
     }
 
     fn forget_the_gone(&mut self) {

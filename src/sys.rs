@@ -67,6 +67,21 @@ pub(crate) fn poll(descriptors: &mut [PollFd], timeout: Duration) {
     unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, milliseconds) };
 }
 
+/// Whether the far side of a connection has closed or reset it, without waiting and without reading.
+pub(crate) fn has_hung_up(socket: RawFd) -> bool {
+    let mut descriptor = [PollFd { fd: socket, events: libc::POLLRDHUP, revents: 0 }];
+    poll(&mut descriptor, Duration::ZERO);
+    descriptor[0].revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
+/// How many of the bytes written to a connection the far side has not acknowledged.
+pub(crate) fn unacknowledged(socket: RawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int, to which the pointer leads.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).unwrap_or_default() } else { 0 }
+}
+
 /// A counter in the kernel: what another thread writes to wake a caller that waits in `poll`.
 pub(crate) struct Event(OwnedFd);
 

@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "process",
     "sys",
     "limit",
+    "crowd",
     "adaptive",
     "race",
     "redirect",
@@ -55,8 +56,8 @@ const ORDER: &[&str] = &[
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] = &[
-    "wire", "flood", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy", "origin",
-    "request", "response", "error", "config", "value",
+    "wire", "flood", "crowd", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy",
+    "origin", "request", "response", "error", "config", "value",
 ];
 
 fn source(module: &str) -> String {

@@ -85,8 +85,8 @@ fn both_kinds_of_caller_share_connections_in_turn() {
     let blocking = client(&network).build().unwrap();
     let asynchronous = AsyncClient::from(blocking.clone());
     for _ in 0..5 {
-        common::get(&blocking, &secure(&network, "/rows/1"));
-        park_on(get(&asynchronous, &secure(&network, "/rows/1")));
+        common::get(&blocking, &http(&network, "/rows/1"));
+        park_on(get(&asynchronous, &http(&network, "/rows/1")));
     }
     let stats = blocking.stats();
     assert_eq!((stats.dials, stats.reuses), (1, 9));

@@ -5,22 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{assert_whole, assert_whole_at, client, host, http, network, secure, seen, start};
-use pinlink::{AsyncClient, Builder, Client, Request, Response, Result};
-use pinlink_box::{Fault, Network, Plan};
-
-/// A builder that also reaches the scripted HTTP/2 peers, and speaks nothing else.
-fn http2(network: &Network) -> Builder {
-    let peers = [("http", network.scripted2()), ("https", network.scripted2_tls())];
-    let host = host(network);
-    let origins = [http(network, ""), secure(network, "")];
-    let origins = origins.into_iter().chain(peers.map(|(scheme, port)| format!("{scheme}://{host}:{port}")));
-    common::bare(network).hosts(origins).option("protocol", "http2")
-}
-
-fn peer(network: &Network, path: &str) -> String {
-    format!("http://{}:{}{path}", host(network), network.scripted2())
-}
+use common::{assert_whole, assert_whole_at, client, http, http2, network, peer2, secure, seen, start};
+use pinlink::{AsyncClient, Client, Request, Response, Result};
+use pinlink_box::{Fault, Plan};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
@@ -108,12 +95,12 @@ fn a_target_that_chooses_http1_gets_it() {
 }
 
 #[test]
-fn goaway_loses_nothing_and_repeats_nothing() {
+fn p1_goaway_loses_nothing_and_repeats_nothing() {
     let network = network();
     for fault in [Fault::GoAwayAfter(100), Fault::GoAwayGraceful(100)] {
         let client = http2(&network).build().unwrap();
         network.inject(fault.clone());
-        let urls: Vec<String> = (0..1000).map(|row| peer(&network, &format!("/{}/{row}", fault.name()))).collect();
+        let urls: Vec<String> = (0..1000).map(|row| peer2(&network, &format!("/{}/{row}", fault.name()))).collect();
         let outcomes = all_at_once(&client, urls.clone());
         let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
         assert!(failed.is_empty(), "{fault:?}: {} failed, the first: {}", failed.len(), failed[0]);
@@ -127,11 +114,11 @@ fn goaway_loses_nothing_and_repeats_nothing() {
 }
 
 #[test]
-fn a_refused_stream_is_sent_again_even_for_a_post_without_key() {
+fn p2_a_refused_stream_is_sent_again_even_for_a_post_without_key() {
     let network = network();
     let client = http2(&network).build().unwrap();
     network.inject_times(Fault::RefusedStream, 1);
-    let answer = client.send(&Request::post(&peer(&network, "/post")).body("once")).unwrap();
+    let answer = client.send(&Request::post(&peer2(&network, "/post")).body("once")).unwrap();
     assert_eq!((answer.status(), answer.trace().attempts), (200, 2));
     assert_eq!(seen(&network, "/post").iter().filter(|seen| !seen.turned_away).count(), 1);
 }

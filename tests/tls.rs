@@ -1,21 +1,22 @@
 //! The name stays the name: SNI, `Host` and the certificate are the domain's, whatever address is dialled.
 //!
-//! FAULTS section 3, row by row (`l01_…` is row L1): every bad certificate of the box is refused with `Kind::Tls` and the
+//! FAULTS section 3, row by row (`l1_…` is row L1): every bad certificate of the box is refused with `Kind::Tls` and the
 //! right reason, at the first try, at one address, before a byte of the request left. A CA file that can't be used never
 //! means "trust everything". Sessions are resumed on every re-dial, and never across clients of other trust.
-//! Not here: L14 (ALPN, with HTTP/2), L17, L20 and L21 (no such option yet).
+//! What the box has no script for is in faults_tls.rs.
 
 mod common;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use common::survival::{Ask, Caller, fails_as, recovers, unsent};
 use common::*;
 use pinlink::{Client, Delivery, Kind, Phase, Reason, Request};
 use pinlink_box::{Certificate, Fault, Network, Plan};
 
 /// What each certificate of the box must be refused for.
-const BAD: [(Certificate, Reason); 6] = [
+const BAD: [(Certificate, Reason); 7] = [
     (Certificate::Expired, Reason::TlsExpired),
     (Certificate::NotYetValid, Reason::TlsNotYetValid),
     (Certificate::WrongName, Reason::TlsWrongName),
@@ -23,6 +24,7 @@ const BAD: [(Certificate, Reason); 6] = [
     (Certificate::UnknownIssuer, Reason::TlsUnknownIssuer),
     // A common name is no name (RFC 9525 section 2).
     (Certificate::CnOnly, Reason::TlsWrongName),
+    (Certificate::ManyNames, Reason::TlsWrongName),
 ];
 
 fn two_addresses() -> Network {
@@ -34,13 +36,16 @@ fn right(network: &Network, path: &str) -> String {
     https(network, Certificate::Right, path)
 }
 
+/// After a fault: the next requests succeed, over TLS as in the clear, and nothing has leaked, here or at the proxy.
 #[track_caller]
 fn assert_whole_tls(client: &Client, network: &Network) {
+    recovers(client, network);
     assert_whole_at(client, &right(network, "/rows/healthy"));
+    eventually("the proxy has no connection more", || network.counts().proxy.live == client.stats().connections_live);
 }
 
 #[test]
-fn sni_and_host_are_the_domain_s_and_the_connection_goes_to_the_pinned_address() {
+fn l2_l13_sni_and_host_are_the_domain_s_and_the_connection_goes_to_the_pinned_address() {
     let network = start(Plan { proxy_ips: vec![Ipv4Addr::new(127, 0, 0, 5)], ..Plan::default() });
     let name = host(&network);
     let pinned = client(&network).pins([format!("{name}=127.0.0.5")]);
@@ -58,15 +63,15 @@ fn sni_and_host_are_the_domain_s_and_the_connection_goes_to_the_pinned_address()
 }
 
 #[test]
-fn l01_to_l04_every_bad_certificate_is_refused_with_its_reason_and_never_tried_again() {
+fn l1_l2_l3_l4_l10_every_bad_certificate_is_refused_with_its_reason_and_never_tried_again() {
     let network = two_addresses();
     let client = client(&network).max_attempts(5_usize).build().unwrap();
-    for (certificate, reason) in BAD {
-        for method in ["GET", "POST"] {
+    for caller in Caller::ALL {
+        for ((certificate, reason), ask) in BAD.into_iter().flat_map(|bad| Ask::ALL.map(|ask| (bad, ask))) {
             network.reset_counts();
-            let request = Request::new(method, &https(&network, certificate, "/sink/1")).body("once");
-            let error = fails(&client, &request, reason, Delivery::NotSent);
-            assert_eq!((error.kind(), error.phase(), error.attempts()), (Kind::Tls, Phase::Handshake, 1), "{error}");
+            let request = ask.request(&https(&network, certificate, "/sink/1"));
+            let error = fails_as(caller, &client, &request, Duration::from_secs(30), unsent(reason, 1));
+            assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Handshake), "{error}");
             assert!(error.address().is_some() && error.host().is_some_and(|at| at.starts_with(host(&network))));
             eventually("the origin knows that the handshake failed", || {
                 network.counts().origins.failed_handshakes == 1
@@ -81,18 +86,22 @@ fn l01_to_l04_every_bad_certificate_is_refused_with_its_reason_and_never_tried_a
 }
 
 #[test]
-fn l02_the_certificate_is_checked_for_the_name_and_never_for_the_address() {
+fn l2_the_certificate_is_checked_for_the_name_and_never_for_the_address() {
     // This certificate is good for the address, and for another name.
     let network = start(Plan { names: vec!["127.0.0.1".to_owned()], ..Plan::default() });
     let port = network.https(Certificate::Right);
     let url = format!("https://elsewhere.example:{port}");
     let client = bare(&network).hosts([&url]).pins(["elsewhere.example=127.0.0.1"]).build().unwrap();
-    fails(&client, &Request::get(&format!("{url}/rows/1")), Reason::TlsWrongName, Delivery::NotSent);
+    for caller in Caller::ALL {
+        let request = Request::get(&format!("{url}/rows/1"));
+        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsWrongName, 1));
+    }
     assert_eq!(network.counts().origins.requests, 0);
+    assert_eq!(client.stats().connections_live, 0);
 }
 
 #[test]
-fn l03_without_the_ca_file_the_test_ca_is_unknown() {
+fn l3_without_the_ca_file_the_test_ca_is_unknown() {
     let network = network();
     let url = right(&network, "");
     let trusting_the_web = Client::builder()
@@ -102,12 +111,15 @@ fn l03_without_the_ca_file_the_test_ca_is_unknown() {
         .build()
         .unwrap();
     let request = Request::get(&right(&network, "/rows/1"));
-    fails(&trusting_the_web, &request, Reason::TlsUnknownIssuer, Delivery::NotSent);
+    for caller in Caller::ALL {
+        fails_as(caller, &trusting_the_web, &request, Duration::from_secs(30), unsent(Reason::TlsUnknownIssuer, 1));
+    }
     assert_eq!(network.counts().origins.requests, 0);
+    assert_eq!(trusting_the_web.stats().connections_live, 0);
 }
 
 #[test]
-fn l05_a_literal_needs_an_address_in_the_certificate_and_sends_no_sni() {
+fn l5_a_literal_needs_an_address_in_the_certificate_and_sends_no_sni() {
     let with = start(Plan { names: vec![unique("kms"), "127.0.0.1".to_owned()], ..Plan::default() });
     let port = with.https(Certificate::Right);
     let client = bare(&with).hosts([format!("https://127.0.0.1:{port}")]).build().unwrap();
@@ -126,7 +138,7 @@ fn l05_a_literal_needs_an_address_in_the_certificate_and_sends_no_sni() {
 }
 
 #[test]
-fn l06_both_versions_of_tls_are_spoken() {
+fn l6_both_versions_of_tls_are_spoken() {
     for fault in [Fault::Tls12Only, Fault::Tls13Only] {
         let network = network();
         network.inject(fault);
@@ -135,81 +147,91 @@ fn l06_both_versions_of_tls_are_spoken() {
 }
 
 #[test]
-fn l07_a_body_cut_off_without_close_notify_is_never_complete() {
-    let network = network();
-    let client = client(&network).build().unwrap();
-    network.inject(Fault::TruncatedClose);
-    let error =
-        fails(&client, &Request::post(&right(&network, "/echo")), Reason::ProtocolIncomplete, Delivery::Answered);
-    assert_eq!(error.attempts(), 1);
-    assert_eq!(network.counts().origins.requests, 1);
+fn l7_a_body_cut_off_without_close_notify_is_never_complete() {
+    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+        let network = network();
+        let client = client(&network).build().unwrap();
+        network.inject(Fault::TruncatedClose);
+        let failure = ask.broken(Reason::ProtocolIncomplete, 3);
+        let error =
+            fails_as(caller, &client, &ask.request(&right(&network, "/echo")), Duration::from_secs(30), failure);
+        assert_eq!(error.phase(), Phase::Receive);
+        assert_eq!(network.counts().origins.requests, u64::from(failure.attempts));
 
-    network.heal();
-    network.inject_times(Fault::TruncatedClose, 1);
-    let answer = get(&client, &right(&network, "/bytes/5000"));
-    assert_eq!((answer.body().len(), answer.trace().attempts), (5000, 2));
-    assert_whole_tls(&client, &network);
+        network.heal();
+        network.inject_times(Fault::TruncatedClose, 1);
+        let answer = caller.send(&client, &Request::get(&right(&network, "/bytes/5000"))).unwrap();
+        assert_eq!((answer.body().len(), answer.trace().attempts), (5000, 2));
+        assert_whole_tls(&client, &network);
+    }
 }
 
 #[test]
-fn l08_a_handshake_that_stalls_ends_in_its_time_and_nothing_was_sent() {
+fn l8_a_handshake_that_stalls_ends_in_its_time_and_nothing_was_sent() {
     let network = two_addresses();
-    let stall = Duration::from_millis(300);
+    let stall = Duration::from_millis(200);
     let client = client(&network).handshake_timeout(stall).max_attempts(1_usize).build().unwrap();
     network.inject(Fault::HandshakeStall);
-    for request in [Request::get(&right(&network, "/rows/1")), Request::post(&right(&network, "/sink/1"))] {
+    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
         network.reset_counts();
         let begun = Instant::now();
-        let error = fails(&client, &request, Reason::TlsTimeout, Delivery::NotSent);
-        assert!((stall..BOUNDED).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let request = ask.request(&right(&network, "/sink/1"));
+        let error = fails_as(caller, &client, &request, 2 * stall, unsent(Reason::TlsTimeout, 1));
+        assert!(begun.elapsed() >= stall, "{:?}", begun.elapsed());
         assert_eq!(error.phase(), Phase::Handshake);
-        assert!(error.to_string().contains("handshake_timeout 300ms"), "{error}");
+        assert!(error.to_string().contains("handshake_timeout 200ms"), "{error}");
         assert!(network.counts().proxy.total <= 2, "each address once, no spin");
     }
     assert!(network.sink().is_empty());
-    network.heal();
     assert_whole_tls(&client, &network);
 }
 
 #[test]
-fn l08_one_address_that_stalls_in_the_handshake_leaves_the_others() {
-    let network = two_addresses();
-    let client = client(&network).handshake_timeout(Duration::from_millis(300)).max_attempts(1_usize).build().unwrap();
-    network.inject_times(Fault::HandshakeStall, 1);
-    get(&client, &right(&network, "/rows/1"));
-    assert_eq!(network.counts().proxy.total, 2);
-    assert_whole_tls(&client, &network);
+fn l8_one_address_that_stalls_in_the_handshake_leaves_the_others() {
+    for caller in Caller::ALL {
+        let network = two_addresses();
+        let builder = client(&network).handshake_timeout(Duration::from_millis(300)).max_attempts(1_usize);
+        let client = builder.build().unwrap();
+        network.inject_times(Fault::HandshakeStall, 1);
+        let answer = caller.send(&client, &Request::get(&right(&network, "/rows/1"))).unwrap();
+        assert_eq!((answer.status(), answer.trace().attempts), (200, 1));
+        assert_eq!(network.counts().proxy.total, 2);
+        assert_whole_tls(&client, &network);
+    }
 }
 
 #[test]
-fn l08_a_handshake_that_is_cut_off_is_tried_again_even_for_a_post() {
-    let network = network();
-    let client = client(&network).build().unwrap();
-    network.inject_times(Fault::HandshakeClose, 1);
-    let answer = client.send(&Request::post(&right(&network, "/sink/1")).body("once")).unwrap();
-    assert_eq!((answer.status(), answer.trace().attempts), (201, 2));
-    assert_eq!(network.sink().iter().map(|write| write.attempts).collect::<Vec<_>>(), [1]);
-
-    // A new connection is needed to feel it.
-    client.close();
-    let client = common::client(&network).max_attempts(3_usize).build().unwrap();
-    network.inject(Fault::HandshakeClose);
-    network.reset_counts();
-    let error = fails(&client, &Request::get(&right(&network, "/rows/1")), Reason::TlsClosed, Delivery::NotSent);
-    assert_eq!(error.attempts(), 3);
-    assert_eq!(network.counts().proxy.total, 3, "as many as the attempts");
-    network.heal();
-    assert_whole_tls(&client, &network);
+fn l8_a_handshake_that_is_cut_off_is_tried_again_even_for_a_post() {
+    for caller in Caller::ALL {
+        let network = network();
+        let client = client(&network).max_attempts(3_usize).build().unwrap();
+        network.inject_times(Fault::HandshakeClose, 1);
+        let answer = caller.send(&client, &Ask::Post.request(&right(&network, "/sink/1"))).unwrap();
+        assert_eq!((answer.status(), answer.trace().attempts), (201, 2));
+        assert_eq!(network.sink().iter().map(|write| write.attempts).collect::<Vec<_>>(), [1]);
+        assert_whole_tls(&client, &network);
+    }
+    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+        let network = network();
+        let client = client(&network).max_attempts(3_usize).build().unwrap();
+        network.inject(Fault::HandshakeClose);
+        let request = ask.request(&right(&network, "/sink/1"));
+        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsClosed, 3));
+        let counts = network.counts();
+        assert_eq!((counts.proxy.total, counts.origins.requests), (3, 0), "as many as the attempts");
+        assert_whole_tls(&client, &network);
+    }
 }
 
 #[test]
 fn l11_what_was_good_before_is_verified_again_on_the_next_connection() {
     let network = network();
     let client = client(&network).build().unwrap();
-    for (certificate, reason) in BAD {
+    for ((certificate, reason), caller) in BAD.into_iter().flat_map(|bad| Caller::ALL.map(|caller| (bad, caller))) {
         // The session of this very name is at hand, and another certificate answers.
-        get(&client, &right(&network, "/rows/1"));
-        fails(&client, &Request::get(&https(&network, certificate, "/rows/1")), reason, Delivery::NotSent);
+        assert_eq!(caller.send(&client, &Request::get(&right(&network, "/rows/1"))).unwrap().status(), 200);
+        let request = Request::get(&https(&network, certificate, "/rows/1"));
+        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(reason, 1));
     }
     assert_whole_tls(&client, &network);
 }
@@ -277,18 +299,24 @@ fn l13_sni_is_sent_on_every_connection_of_a_pinned_host() {
 
 #[test]
 fn l15_a_session_that_breaks_inside_the_answer_gives_an_error_and_no_body() {
-    for fault in [Fault::AlertMidStream, Fault::GarbageRecord] {
-        for method in ["GET", "POST"] {
+    for (fault, caller) in [Fault::AlertMidStream, Fault::GarbageRecord]
+        .into_iter()
+        .flat_map(|fault| Caller::ALL.map(|caller| (fault.clone(), caller)))
+    {
+        for ask in Ask::ALL {
             let network = network();
             let client = client(&network).build().unwrap();
             network.inject(fault.clone());
-            let error = client.send(&Request::new(method, &right(&network, "/rows/1"))).unwrap_err();
-            // Of a write nobody knows whether it happened, whether or not the head came through.
-            let kinds = if method == "GET" { &[Kind::Tls][..] } else { &[Kind::Tls, Kind::Write] };
-            assert!(kinds.contains(&error.kind()) && everything_said(&error).contains("Tls."), "{fault:?}: {error}");
+            let error = caller.send(&client, &ask.request(&right(&network, "/rows/1"))).unwrap_err();
+            // Of a write nobody knows whether it happened, where the head did not come through.
+            let kinds = if ask == Ask::Post { &[Kind::Tls, Kind::Write][..] } else { &[Kind::Tls] };
+            assert!(
+                kinds.contains(&error.kind()) && everything_said(&error).contains("Tls."),
+                "{fault:?} {caller:?} {ask:?}: {error}"
+            );
             assert_ne!(error.delivery(), Delivery::NotSent, "{error}");
-            assert_eq!(network.counts().origins.requests, 1, "{fault:?}: a broken session is not tried again");
-            network.heal();
+            assert_eq!(error.attempts(), 1, "{fault:?} {caller:?} {ask:?}: a broken session is not tried again");
+            assert_eq!(network.counts().origins.requests, 1, "{fault:?} {caller:?} {ask:?}");
             assert_whole_tls(&client, &network);
         }
     }
@@ -296,18 +324,24 @@ fn l15_a_session_that_breaks_inside_the_answer_gives_an_error_and_no_body() {
 
 #[test]
 fn l16_a_port_that_does_not_speak_tls_is_told_apart_and_its_answer_not_believed() {
-    let network = network();
-    let client = client(&network).build().unwrap();
-    network.inject(Fault::NotTls);
-    let error = fails(&client, &Request::get(&right(&network, "/rows/1")), Reason::TlsNotTls, Delivery::NotSent);
-    assert_eq!(error.attempts(), 1);
-    network.heal();
+    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+        let network = network();
+        let client = client(&network).build().unwrap();
+        network.inject(Fault::NotTls);
+        let request = ask.request(&right(&network, "/sink/1"));
+        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsNotTls, 1));
+        assert_eq!(network.counts().proxy.total, 1);
 
-    // The plain origin itself, asked for TLS.
-    let plain = format!("https://{}:{}", host(&network), network.http());
-    let other = bare(&network).hosts([&plain]).build().unwrap();
-    fails(&other, &Request::get(&format!("{plain}/rows/1")), Reason::TlsNotTls, Delivery::NotSent);
-    assert_whole_tls(&client, &network);
+        // The plain origin itself, asked for TLS.
+        let plain = format!("https://{}:{}", host(&network), network.http());
+        let other = bare(&network).hosts([&plain]).build().unwrap();
+        let request = ask.request(&format!("{plain}/sink/1"));
+        fails_as(caller, &other, &request, Duration::from_secs(30), unsent(Reason::TlsNotTls, 1));
+        assert_eq!(other.stats().connections_live, 0);
+        other.close();
+        assert!(network.sink().is_empty());
+        assert_whole_tls(&client, &network);
+    }
 }
 
 #[test]
@@ -333,6 +367,7 @@ fn l19_a_ca_file_that_cannot_be_used_fails_the_build_and_never_means_trust_every
         ("not-der", not_der.clone().into_bytes()),
         ("one-bad-after-good", format!("{good}{not_base64}").into_bytes()),
         ("one-bad-before-good", format!("{not_der}{good}").into_bytes()),
+        ("one-bad-among-200", format!("{}{not_base64}{}", good.repeat(100), good.repeat(99)).into_bytes()),
     ] {
         let path = scratch.file(name, content);
         for builder in [client(&network), client(&network).web_roots(true)] {
@@ -350,7 +385,7 @@ fn l19_a_ca_file_that_cannot_be_used_fails_the_build_and_never_means_trust_every
 }
 
 #[test]
-fn every_re_dial_resumes_the_session() {
+fn l11_every_re_dial_resumes_the_session() {
     for fault in [Fault::Tls13Only, Fault::Tls12Only] {
         let network = network();
         network.inject(fault.clone());
@@ -363,5 +398,32 @@ fn every_re_dial_resumes_the_session() {
         assert_eq!((counts.origins.handshakes, counts.origins.resumed), (10, 9), "{fault:?}");
         assert_eq!((stats.handshakes, stats.resumptions, stats.reuses), (10, 9, 0), "{fault:?}");
         assert_eq!(counts.proxy.peak, 1, "the old connection goes before the new one comes");
+    }
+}
+
+#[test]
+fn l11_sessions_that_the_target_has_forgotten_cost_a_full_handshake_and_nothing_else() {
+    for (fault, caller) in [Fault::Tls13Only, Fault::Tls12Only]
+        .into_iter()
+        .flat_map(|fault| Caller::ALL.map(|caller| (fault.clone(), caller)))
+    {
+        let network = network();
+        network.inject(fault.clone());
+        network.inject(Fault::RotateTickets);
+        let builder = client(&network).option("protocol", "http1").max_age(Duration::from_millis(10));
+        let client = builder.build().unwrap();
+        for _ in 0..5 {
+            let answer = caller.send(&client, &Request::get(&right(&network, "/delay/12"))).unwrap();
+            assert_eq!((answer.status(), answer.trace().attempts), (200, 1), "{fault:?}");
+        }
+        let counts = network.counts();
+        assert_eq!((counts.origins.handshakes, counts.origins.resumed), (5, 0), "{fault:?}");
+        assert_eq!(counts.origins.failed_handshakes, 0, "{fault:?}: a forgotten session is no failure");
+        network.heal();
+        network.reset_counts();
+        for _ in 0..2 {
+            get(&client, &right(&network, "/delay/12"));
+        }
+        assert_ne!(network.counts().origins.resumed, 0, "{fault:?}: what the target remembers is resumed");
     }
 }

@@ -5,6 +5,8 @@
 //! as "far below for ever".
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod raw;
+pub(crate) mod session;
 pub(crate) mod survival;
 
 use std::ffi::OsStr;
@@ -234,7 +236,34 @@ pub(crate) fn seen(network: &Network, path: &str) -> Vec<Seen> {
 /// front of the command line. Neither the other tests' threads nor the network's are in that process. It must pass.
 #[track_caller]
 pub(crate) fn alone(wrapper: &[&str], test: &str, network: &Network) -> Output {
-    let plain = again(test, &serde_json::to_string(network.addresses()).expect("addresses are plain data"));
+    wrapped(wrapper, test, &serde_json::to_string(network.addresses()).expect("addresses are plain data"))
+}
+
+/// Whether this process is one of its own for this test, in a network namespace where nothing is but loopback: what a
+/// test does there to ports, routes and packets reaches nobody else. If not, it is started, and must pass.
+#[track_caller]
+pub(crate) fn apart(test: &str) -> bool {
+    const UP: &str = "ip link set lo up && exec \"$0\" \"$@\"";
+    if role().is_none() {
+        wrapped(&["unshare", "--net", "--mount", "--map-root-user", "sh", "-c", UP], test, "apart");
+        return false;
+    }
+    true
+}
+
+/// Runs a command line, which must succeed.
+#[track_caller]
+pub(crate) fn run(line: &str) -> String {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().expect("a program"));
+    let output = command.args(words).output().unwrap_or_else(|error| panic!("{line} does not start: {error}"));
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn wrapped(wrapper: &[&str], test: &str, role: &str) -> Output {
+    let plain = again(test, role);
     let line: Vec<&OsStr> =
         wrapper.iter().map(OsStr::new).chain([plain.get_program()]).chain(plain.get_args()).collect();
     let mut command = Command::new(line[0]);
@@ -276,4 +305,20 @@ pub(crate) fn secure_at(network: &Addresses, path: &str) -> String {
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// A builder that reaches the plain and the right HTTPS origin and the scripted HTTP/2 peers, and speaks nothing else.
+pub(crate) fn http2(network: &Network) -> Builder {
+    let origins = [http(network, ""), secure(network, ""), peer2(network, ""), secure_peer2(network, "")];
+    bare(network).hosts(origins).option("protocol", "http2")
+}
+
+/// The URL of a path at the scripted HTTP/2 peer, through the proxy.
+pub(crate) fn peer2(network: &Network, path: &str) -> String {
+    format!("http://{}:{}{path}", host(network), network.scripted2())
+}
+
+/// As [`peer2`], over TLS.
+pub(crate) fn secure_peer2(network: &Network, path: &str) -> String {
+    format!("https://{}:{}{path}", host(network), network.scripted2_tls())
 }

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use pinlink::{AsyncClient, Client, Delivery, Error, Reason, Request, Response, Result};
+use pinlink::{AsyncClient, Builder, Client, Delivery, Error, Reason, Request, Response, Result};
 use pinlink_box::Network;
 
-use super::{BOUNDED, assert_failed, assert_whole};
+use super::{BOUNDED, assert_failed, assert_whole, eventually};
 
 /// Who calls. Every row is met by both unless it says why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub(crate) enum Caller {
 
 impl Caller {
     pub(crate) const ALL: [Caller; 2] = [Caller::Blocking, Caller::Async];
+
+    /// Builds a client, as this caller does.
+    pub(crate) fn build(self, builder: Builder) -> Result<Client> {
+        match self {
+            Caller::Blocking => builder.build(),
+            Caller::Async => {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime of one thread");
+                runtime.block_on(builder.build_async()).map(Client::from)
+            }
+        }
+    }
 
     /// Sends one request, as this caller does.
     pub(crate) fn send(self, client: &Client, request: &Request) -> Result<Response> {
@@ -67,4 +78,51 @@ pub(crate) fn recovers(client: &Client, network: &Network) {
     assert_whole(client, network);
     let stats = client.stats();
     assert!(stats.connections_peak <= 32, "{stats:?}");
+    eventually("the proxy has no more connections than the client", || {
+        network.counts().proxy.live <= client.stats().connections_live
+    });
+}
+
+/// What is asked for, by what sending it twice would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A `GET`, which may be repeated.
+    Get,
+    /// A `POST` that may not.
+    Post,
+    /// A `POST` whose key lets the target recognise a repetition.
+    Keyed,
+}
+
+impl Ask {
+    pub(crate) const ALL: [Ask; 3] = [Ask::Get, Ask::Post, Ask::Keyed];
+
+    pub(crate) fn request(self, url: &str) -> Request {
+        match self {
+            Ask::Get => Request::get(url),
+            Ask::Post => Request::post(url).body("once"),
+            Ask::Keyed => Request::post(url).body("once").header("Idempotency-Key", "\"7\""),
+        }
+    }
+
+    /// The failure where the request left and no answer came: what may be repeated has been tried `attempts` times, and
+    /// nobody knows what became of the rest.
+    pub(crate) fn lost(self, reason: Reason, attempts: u32) -> Failure {
+        let delivery = Delivery::Unknown;
+        match self {
+            Ask::Post => Failure { reason: Reason::WriteOutcomeUnknown, delivery, attempts: 1 },
+            _ => Failure { reason, delivery, attempts },
+        }
+    }
+
+    /// The failure where the answer began and broke.
+    pub(crate) fn broken(self, reason: Reason, attempts: u32) -> Failure {
+        let attempts = if self == Ask::Post { 1 } else { attempts };
+        Failure { reason, delivery: Delivery::Answered, attempts }
+    }
+}
+
+/// The failure where nothing left: whatever was asked for, the same.
+pub(crate) fn unsent(reason: Reason, attempts: u32) -> Failure {
+    Failure { reason, delivery: Delivery::NotSent, attempts }
 }
