@@ -241,7 +241,7 @@ impl Connection {
 
     /// Whether the far side has not even acknowledged what was sent: its machine is gone, not only slow.
     pub(crate) fn is_unacknowledged(&self) -> bool {
-        sys::unacknowledged(self.io.as_fd().as_raw_fd()) > 0
+        self.meter.queued() > 0
     }
 
     /// How many bytes have come on it.
@@ -689,9 +689,13 @@ pub(crate) struct Watch {
     /// What had moved when the current window began.
     moved: u64,
     moved_at: Instant,
+    /// What waited in the kernel to be sent then.
+    queued: usize,
     sent_before: u64,
     /// The length of the request's body: while fewer bytes than that are out, it is still being sent.
     body: u64,
+    /// Whether more was sent than the kernel takes at once.
+    has_sent_much: bool,
     /// Whether the head of the answer has come.
     answered: bool,
     reads: u32,
@@ -707,8 +711,10 @@ impl Watch {
             min_progress: bounds.min_progress.max(1) as u64,
             moved: meter.moved(),
             moved_at: now,
+            queued: 0,
             sent_before: meter.sent.load(Relaxed),
             body: 0,
+            has_sent_much: false,
             answered: false,
             reads: 0,
             alarm: Alarm::default(),
@@ -741,6 +747,11 @@ impl Watch {
         if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
             return Poll::Pending;
         }
+        if stalls < self.deadline && meter.queued() < self.queued {
+            // Nothing moved here, but what was handed to the kernel goes out.
+            self.begin_window(meter, Instant::now());
+            return self.poll(cx, meter);
+        }
         Poll::Ready(if self.deadline <= stalls {
             self.late(meter)
         } else {
@@ -754,6 +765,7 @@ impl Watch {
 
     /// How long the body is that is being sent: until so much more than a head is out, the request is being sent.
     pub(crate) fn expect_body(&mut self, length: u64) {
+        self.has_sent_much |= self.body > COPIED_BODY as u64;
         self.body = length;
     }
 
@@ -771,6 +783,8 @@ impl Watch {
     pub(crate) fn begin_window(&mut self, meter: &Meter, now: Instant) {
         self.moved = meter.moved();
         self.moved_at = now;
+        // The kernel takes a small body at once, and it is out before anything can stall.
+        self.queued = if self.body > COPIED_BODY as u64 || self.has_sent_much { meter.queued() } else { 0 };
     }
 
     /// An error with the phase and the delivery of this moment.

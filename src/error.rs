@@ -278,6 +278,14 @@ impl Error {
         self
     }
 
+    /// The same where it turns out that what was waited for was in use by others.
+    pub(crate) fn queued(mut self) -> Error {
+        if self.0.phase != Phase::Queue {
+            (self.0.phase, self.0.detail) = (Phase::Queue, "no stream came free".into());
+        }
+        self
+    }
+
     pub(crate) fn with_host(mut self, host: impl Into<Box<str>>) -> Error {
         self.0.host.get_or_insert_with(|| host.into());
         self

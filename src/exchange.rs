@@ -109,7 +109,7 @@ impl Flow {
                 }
                 begun.trailers
             }
-            Flow::Stream { exchange, .. } => exchange.trailers,
+            Flow::Stream { mut exchange, .. } => std::mem::take(&mut exchange.trailers),
         }
     }
 }
@@ -440,12 +440,13 @@ impl Core {
         } else {
             (trace.connect, trace.handshake) = (channel.connect, channel.handshake);
         }
-        let heard = channel.heard();
         let failed = |error: Error| {
-            // What broke its promises is not used again, nor what is silent altogether: other streams would find out later.
-            let is_broken = error.kind() == Kind::Protocol
-                || matches!(error.reason(), Reason::LimitFlood | Reason::LimitInterim | Reason::ConnectGoAway);
-            if is_broken || (error.kind() == Kind::Timeout && channel.heard() == heard) {
+            // What broke its promises or a limit is not used again, nor what is silent altogether: others would find out
+            // later.
+            let is_broken =
+                matches!(error.kind(), Kind::Protocol | Kind::Limit) || error.reason() == Reason::ConnectGoAway;
+            let is_silent = channel.silence(Instant::now()) > self.config.stall_timeout / 2;
+            if is_broken || (error.kind() == Kind::Timeout && is_silent) {
                 channel.retire();
             }
             // One that was going when it was taken is replaced, as one that died idle is.

@@ -18,6 +18,7 @@ pub(crate) struct Flood {
     read: usize,
     payload_left: usize,
     max_block: usize,
+    largest_block: usize,
     /// The bytes and CONTINUATION frames of the header block that has no end yet.
     block: Option<(usize, usize)>,
     overhead: Rate,
@@ -101,6 +102,11 @@ impl Flood {
         self.due = self.due.saturating_add(requests.saturating_mul(HEADERS_PER_ANSWER));
     }
 
+    /// The greatest header block so far, as it was on the wire.
+    pub(crate) fn largest_block(&self) -> usize {
+        self.largest_block
+    }
+
     fn length(&self) -> usize {
         usize::from(self.header[0]) << 16 | usize::from(self.header[1]) << 8 | usize::from(self.header[2])
     }
@@ -148,6 +154,7 @@ impl Flood {
     }
 
     fn grow(&mut self, bytes: usize, continuations: usize, flags: u8) -> Result<(), Fault> {
+        self.largest_block = self.largest_block.max(bytes);
         if bytes > self.max_block || continuations > MAX_CONTINUATIONS.max(self.max_block / SMALL_CONTINUATION) {
             return Err(Fault(Reason::LimitHeaders, "the answer's header section is over its limit"));
         }

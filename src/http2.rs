@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use h2::client::{Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Ping, RecvStream, SendStream};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::{Bounds, Keeping, Parts, Watch};
@@ -37,6 +37,16 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What a stream may have on the way from us.
 const SEND_BUFFER: usize = 256 * 1024;
+/// How much more h2 takes of a header section than is allowed, so that an answer slightly too great has its own name.
+const HEADER_SLACK: usize = 16 * 1024;
+/// Each field counts for so much more than its bytes (RFC 9113 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+/// A head that h2 refuses after a block of this size was too great; a smaller one was malformed.
+const GREAT_BLOCK: usize = 8 * 1024;
+/// Data below this size is small for h2, which allows a connection only so much of it.
+const SMALL_DATA: u64 = 256;
+/// A connection is not used again after so many streams of small data were given up.
+const MAX_GIVEN_UP: usize = 64;
 /// Streams we gave up whose late frames are still recognised; more than a storm of cancellations leaves behind.
 const REMEMBERED_RESETS: usize = 1024;
 
@@ -55,7 +65,7 @@ pub(crate) struct Channel {
     /// Streams that have ended since somebody else wanted its place.
     turns: AtomicUsize,
     idle_since: Mutex<Instant>,
-    meter: Arc<Meter>,
+    made_at: Instant,
     shared: Arc<Shared>,
 }
 
@@ -70,6 +80,12 @@ struct Shared {
     fault: OnceLock<(Reason, &'static str)>,
     /// Requests that went out on it.
     opened: AtomicU64,
+    /// When something last came on it, in milliseconds since it was made.
+    heard_at: AtomicU64,
+    /// The greatest header block so far, in bytes on the wire.
+    largest_block: AtomicUsize,
+    /// Streams given up whose data came in small pieces: h2 holds the pieces still to come against the connection.
+    given_up: AtomicUsize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,13 +110,16 @@ impl Channel {
     ) -> Result<Arc<Channel>> {
         let Parts { io, meter, address, connect, handshake, max_age, live, place, .. } = parts;
         let shared = Arc::new(Shared::default());
-        let guarded = Guarded { io, flood: Flood::new(care.max_headers), opened: 0, shared: Arc::clone(&shared) };
+        let made_at = Instant::now();
+        let flood = Flood::new(care.max_headers);
+        let guarded = Guarded { io, flood, opened: 0, made_at, shared: Arc::clone(&shared) };
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(care.max_headers).unwrap_or(u32::MAX))
+            // What is above `max_headers` by less is told from what is malformed by looking at it.
+            .max_header_list_size(u32::try_from(care.max_headers + HEADER_SLACK).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER)
             // Until the far side has said how many it takes.
             .initial_max_send_streams(1)
@@ -121,7 +140,7 @@ impl Channel {
             uses: AtomicU64::new(0),
             turns: AtomicUsize::new(0),
             idle_since: Mutex::new(now),
-            meter: Arc::clone(&meter),
+            made_at,
             shared: Arc::clone(&shared),
         });
         let driven = process::spawn(async move {
@@ -154,6 +173,9 @@ impl Channel {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
+        if self.shared.given_up.load(Ordering::Relaxed) > MAX_GIVEN_UP {
+            self.retire();
+        }
         self.shared.has_ended.load(Ordering::SeqCst) || locked(&self.handle).is_none()
     }
 
@@ -161,9 +183,10 @@ impl Channel {
         (self.active() == 0).then(|| *locked(&self.idle_since))
     }
 
-    /// How many bytes have come on it.
-    pub(crate) fn heard(&self) -> u64 {
-        self.meter.received.load(Ordering::Relaxed)
+    /// How long ago something came on it.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        let heard_at = self.made_at + Duration::from_millis(self.shared.heard_at.load(Ordering::Relaxed));
+        now.saturating_duration_since(heard_at)
     }
 
     pub(crate) fn uses(&self) -> u64 {
@@ -252,12 +275,13 @@ struct Guarded {
     flood: Flood,
     /// Requests that the watch knows of.
     opened: u64,
+    made_at: Instant,
     shared: Arc<Shared>,
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Guarded { io, flood, opened, shared } = &mut *self;
+        let Guarded { io, flood, opened, made_at, shared } = &mut *self;
         let before = into.filled().len();
         if let Err(error) = ready!(Pin::new(io).poll_read(cx, into)) {
             // What h2 hands on to its streams has lost what is inside.
@@ -272,7 +296,11 @@ impl AsyncRead for Guarded {
         let now_opened = shared.opened.load(Ordering::Relaxed);
         flood.opened(now_opened - *opened);
         *opened = now_opened;
-        if let Err(Fault(reason, detail)) = flood.see(&into.filled()[before..], Instant::now()) {
+        let now = Instant::now();
+        shared.heard_at.store(millis(now - *made_at), Ordering::Relaxed);
+        let seen = flood.see(&into.filled()[before..], now);
+        shared.largest_block.store(flood.largest_block(), Ordering::Relaxed);
+        if let Err(Fault(reason, detail)) = seen {
             // The first fault is the one that counts.
             let _ = shared.fault.set((reason, detail));
             return Poll::Ready(Err(io::Error::other(detail)));
@@ -322,7 +350,18 @@ pub(crate) struct Exchange {
     piece: Bytes,
     has_ended: bool,
     length: Option<u64>,
+    /// Pieces that have come.
+    pieces: u64,
     line: Line,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let received = self.line.meter.received.load(Ordering::Relaxed);
+        if !self.has_ended && self.pieces > 0 && received / self.pieces < SMALL_DATA {
+            self.line.shared.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One stream's progress, and what its failures mean at each point.
@@ -404,7 +443,10 @@ impl Exchange {
         line.watch.answered();
         let head_at = Instant::now();
         let (head, body) = answer.into_parts();
-        if head.headers.len() > bounds.max_header_count {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + FIELD_OVERHEAD;
+        if head.headers.len() > bounds.max_header_count
+            || head.headers.iter().map(size).sum::<usize>() > bounds.max_headers
+        {
             let detail = "the answer's header section is over its limit";
             return Err(line.watch.failed(&line.meter, Reason::LimitHeaders, detail));
         }
@@ -415,12 +457,23 @@ impl Exchange {
             false => headers.get("content-length").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
         };
         let (trailers, piece) = (Headers::default(), Bytes::new());
-        Ok(Exchange { status: head.status, headers, trailers, head_at, body, piece, has_ended, length, line })
+        Ok(Exchange {
+            status: head.status,
+            headers,
+            trailers,
+            head_at,
+            body,
+            piece,
+            has_ended,
+            length,
+            pieces: 0,
+            line,
+        })
     }
 
     /// As [`Connection::read_some`](crate::connection::Connection::read_some).
     pub(crate) async fn read_some(&mut self, into: &mut Vec<u8>, room: usize) -> Result<bool> {
-        let Exchange { body, piece, has_ended, line, trailers, .. } = self;
+        let Exchange { body, piece, has_ended, line, trailers, pieces, .. } = self;
         while piece.is_empty() && !*has_ended {
             *piece = poll_fn(|cx| match body.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => Poll::Ready(Ok(data)),
@@ -433,6 +486,7 @@ impl Exchange {
             })
             .await?;
             line.meter.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            *pieces += 1;
         }
         if *has_ended && piece.is_empty() {
             let fields = poll_fn(|cx| match body.poll_trailers(cx) {
@@ -516,7 +570,10 @@ impl Line {
         } else if error.is_library() && code == Some(h2::Reason::ENHANCE_YOUR_CALM) {
             (Reason::LimitFlood, "frames come that carry next to nothing".to_owned())
         } else if error.is_library() && error.is_reset() && !self.is_answered {
-            (Reason::ProtocolHead, "the answer's head is malformed or over its limit".to_owned())
+            match self.shared.largest_block.load(Ordering::Relaxed) {
+                GREAT_BLOCK.. => (Reason::LimitHeaders, "the answer's header section is over its limit".to_owned()),
+                _ => (Reason::ProtocolHead, "the answer's head is malformed".to_owned()),
+            }
         } else if error.is_library() {
             (Reason::ProtocolHttp2, "the far side broke the HTTP/2 protocol".to_owned())
         } else if self.is_answered {
@@ -574,6 +631,10 @@ impl Sending {
             }
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn packed(fields: &HeaderMap) -> Headers {

@@ -630,7 +630,10 @@ impl Site {
                 Err(wait) => match drive::before(until, wait).await {
                     Some(Ok(turn)) => turn?,
                     Some(Err(_)) => return Err(Error::new(Reason::Internal, Phase::Queue, "the queue is gone")),
-                    None => return Err(late()),
+                    None => {
+                        let error = late();
+                        return Err(if self.streams.has_connections() { error.queued() } else { error });
+                    }
                 },
             };
             if let Turn::Stream(slot) = turn {

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -24,16 +24,33 @@ use crate::sys::{self, Registered};
 use crate::{drive, process};
 
 /// What a connection has carried so far. Shared by its stream and its exchanges.
-#[derive(Default)]
 pub(crate) struct Meter {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
+    /// The socket, for as long as its stream lives.
+    socket: AtomicI32,
 }
+
+impl Default for Meter {
+    fn default() -> Meter {
+        Meter { sent: AtomicU64::new(0), received: AtomicU64::new(0), socket: AtomicI32::new(NO_SOCKET) }
+    }
+}
+
+const NO_SOCKET: RawFd = -1;
 
 impl Meter {
     /// Bytes moved in either direction.
     pub(crate) fn moved(&self) -> u64 {
         self.sent.load(Relaxed) + self.received.load(Relaxed)
+    }
+
+    /// How many of the bytes that were sent still wait in the kernel, or for the far side's acknowledgement.
+    pub(crate) fn queued(&self) -> usize {
+        match self.socket.load(Relaxed) {
+            NO_SOCKET => 0,
+            socket => sys::unacknowledged(socket),
+        }
     }
 }
 
@@ -53,6 +70,7 @@ impl Stream {
         let socket = socket.into_std()?;
         socket.set_nonblocking(false)?;
         sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
+        meter.socket.store(socket.as_raw_fd(), Relaxed);
         Ok(Stream { attached: None, _registered: registered, fd: socket.into(), meter })
     }
 
@@ -133,6 +151,13 @@ impl Stream {
         };
         self.meter.sent.fetch_add(sent as u64, Relaxed);
         Poll::Ready(Ok(sent))
+    }
+}
+
+impl Drop for Stream {
+    /// The number may be a stranger's from here on.
+    fn drop(&mut self) {
+        self.meter.socket.store(NO_SOCKET, Relaxed);
     }
 }
 

@@ -136,6 +136,11 @@ impl Streams {
         }
     }
 
+    /// Whether there is a connection, so that who waits does so for others to end.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.state().channels.iter().any(|channel| channel.is_settled() && !channel.has_ended())
+    }
+
     /// How many streams there are.
     pub(crate) fn active(&self) -> usize {
         self.state().active()

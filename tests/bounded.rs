@@ -202,7 +202,7 @@ fn h6_one_endless_header_field_costs_little() {
 
 #[test]
 fn h6_trailers_without_end_cost_little() {
-    flooded1("h6_trailers_without_end_cost_little", Fault::TrailerFlood, Reason::LimitHeaders);
+    flooded1("h6_trailers_without_end_cost_little", Fault::TrailerFlood, Reason::ProtocolChunk);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{client, eventually, http, peer, secure, seen, start};
-use pinlink::{Client, Delivery, Phase, Reason, Request};
+use pinlink::{AsyncClient, Client, Delivery, Phase, Reason, Request, Response, Result};
 use pinlink_box::{ChunkSize, Fault, Network, OverCap, Plan, ProxyPlan, StatusLine};
 
 /// A network whose proxy turns away whatever is above the cap.
@@ -114,6 +114,67 @@ fn the_total_cap_holds_over_many_origins_and_nobody_starves() {
     let longest = longest.into_inner();
     assert!(longest < 5_000, "a caller waited {longest} ms: it starved");
     assert!(client.stats().connections_peak <= CAP as u64);
+}
+
+#[test]
+fn t24_callers_of_every_kind_share_one_cap_and_none_fails() {
+    const CAP: usize = 8;
+    const BLOCKING: usize = 60;
+    const ASYNC: usize = 140;
+    const ROWS: usize = 30;
+    let network = capped(CAP, OverCap::Reset);
+    let patience = Duration::from_secs(60);
+    let client = client(&network)
+        .max_connections(CAP)
+        .max_connections_per_origin(CAP)
+        .timeout(patience)
+        .acquire_timeout(patience)
+        .build()
+        .unwrap();
+    // Blocking callers speak HTTP/1.1; async ones HTTP/1.1 in the plain and HTTP/2 over TLS.
+    let urls = |caller: usize| {
+        let origin = if caller.is_multiple_of(2) { http } else { secure };
+        let network = &network;
+        (0..ROWS)
+            .map(move |row| (format!("\"id\":\"{caller}-{row}\""), origin(network, &format!("/rows/{caller}-{row}"))))
+    };
+    let check = |answer: Result<Response>, id: &str, is_http2: bool| {
+        let answer = answer.unwrap_or_else(|error| panic!("{id}: {error}"));
+        assert!(answer.text().unwrap().contains(id), "an answer to another row");
+        assert_eq!(answer.trace().is_http2, is_http2);
+    };
+    thread::scope(|scope| {
+        for caller in 0..BLOCKING {
+            let (client, urls, check) = (&client, &urls, &check);
+            scope.spawn(move || {
+                urls(caller).for_each(|(id, url)| check(client.send(&Request::get(&url)), &id, false));
+            });
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let calls: Vec<_> = (BLOCKING..BLOCKING + ASYNC)
+            .map(|caller| {
+                let (client, rows) = (AsyncClient::from(client.clone()), urls(caller).collect::<Vec<_>>());
+                runtime.spawn(async move {
+                    let mut answers = Vec::new();
+                    for (id, url) in rows {
+                        answers.push((id, client.send(&Request::get(&url)).await));
+                    }
+                    answers
+                })
+            })
+            .collect();
+        for (caller, call) in calls.into_iter().enumerate() {
+            let is_http2 = !(BLOCKING + caller).is_multiple_of(2);
+            runtime.block_on(call).unwrap().into_iter().for_each(|(id, answer)| check(answer, &id, is_http2));
+        }
+    });
+    let (counts, stats) = (network.counts(), client.stats());
+    assert!(counts.proxy.peak <= CAP as u64, "{:?}", counts.proxy);
+    assert_eq!((counts.proxy.refused, counts.proxy.reset), (0, 0));
+    assert_eq!(counts.origins.requests, ((BLOCKING + ASYNC) * ROWS) as u64, "each row is asked for exactly once");
+    assert!(stats.http2 >= 1 && stats.connections_peak <= CAP as u64, "{stats:?}");
+    assert_eq!((stats.answers, stats.failures, stats.retries), (counts.origins.requests, 0, 0));
+    assert_eq!(stats.connections_live, stats.connections_idle);
 }
 
 #[test]

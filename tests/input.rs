@@ -9,6 +9,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::survival::Caller;
 use common::*;
 use pinlink::config::{OPTIONS, OptionSpec};
 use pinlink::{Builder, Client, Delivery, Error, Kind, Phase, Pin, PinSet, Reason, Request};
@@ -35,6 +36,7 @@ fn refused(network: &Network, client: &Client, what: &str, request: &Request) ->
     assert!(!error.to_string().contains(['\r', '\n', '\0']), "{what:?}: {:?}", error.to_string());
     let rows = client.map(std::slice::from_ref(request));
     assert_failed(rows[0].as_ref().expect_err(what), Reason::ConfigInput, Delivery::NotSent);
+    assert_failed(&Caller::Async.send(client, request).expect_err(what), Reason::ConfigInput, Delivery::NotSent);
     assert_untouched(network);
     error
 }
@@ -58,7 +60,7 @@ fn option_names(kind: &str) -> impl Iterator<Item = &'static OptionSpec> {
 }
 
 #[test]
-fn malformed_urls_are_refused_before_anything_is_sent() {
+fn h17_malformed_urls_are_refused_before_anything_is_sent() {
     let network = network();
     let client = client(&network).build().unwrap();
     let at = format!("{}:{}", host(&network), network.http());
@@ -539,7 +541,7 @@ fn c12_keys_that_no_server_would_recognise_are_refused() {
 }
 
 #[test]
-fn c13_headers_cannot_be_injected_and_framing_is_ours() {
+fn h17_h20_c13_headers_cannot_be_injected_and_framing_is_ours() {
     let network = network();
     let client = client(&network).build().unwrap();
     let request = || Request::post(&http(&network, "/sink/1")).body("once");
@@ -574,7 +576,7 @@ fn c13_headers_cannot_be_injected_and_framing_is_ours() {
 }
 
 #[test]
-fn c13_headers_that_no_server_takes_are_refused_here() {
+fn h17_c13_headers_that_no_server_takes_are_refused_here() {
     let network = network();
     let client = client(&network).build().unwrap();
     let request = Request::get(&http(&network, "/rows/1"));

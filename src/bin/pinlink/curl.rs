@@ -1,13 +1,18 @@
-//! curl's notations, read as curl reads them: `--resolve`, `--connect-to`, `-H`, `-d`, times in seconds.
+//! curl's notations, read as curl reads them: `--resolve`, `--connect-to`, `-H`, `-d`, `-T`, `-x`, times, sizes.
 //!
 //! It owns the translation into the library's options. curl's rules name a host *and* a port, may hold
 //! wildcards and apply to whatever URL they match; ours belong to declared hosts, so each rule is applied to
-//! the origins of the URLs at hand here. Nothing is sent and nothing is resolved.
+//! the origins of the URLs at hand here. A failure repeats no header, no query and no credentials. Nothing is
+//! sent and nothing is resolved.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,7 +23,7 @@ use crate::exit::{Exit, Failure};
 
 /// The origin of a URL, which is what must be declared.
 pub(crate) fn origin(text: &str) -> Result<Origin, Failure> {
-    let malformed = |detail: String| Failure::usage(format!("{text:?}: {detail}"));
+    let malformed = |detail: String| Failure::usage(format!("{:?}: {detail}", shown(text)));
     if !text.contains("://") {
         return Err(malformed("a URL begins with http:// or https://".to_owned()));
     }
@@ -27,7 +32,65 @@ pub(crate) fn origin(text: &str) -> Result<Origin, Failure> {
     }
     let authority = text.find("://").map_or(0, |at| at + 3);
     let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
-    Origin::parse(&text[..end]).map_err(|error| malformed(error.to_string()))
+    Origin::parse(&text[..end]).map_err(|error| match text.contains('@') {
+        // A password with a slash in it makes the rest look like a port, which the error would repeat.
+        true => malformed("user information in a URL is refused; send an Authorization header".to_owned()),
+        false => malformed(error.to_string()),
+    })
+}
+
+/// A URL as messages show it: without user information, query and fragment.
+pub(crate) fn shown(url: &str) -> Cow<'_, str> {
+    let without_user = match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => Cow::Owned(format!("{scheme}://{rest}")),
+        (None, Some((_, rest))) => Cow::Borrowed(rest),
+        (_, None) => Cow::Borrowed(url),
+    };
+    match without_user.find(['?', '#']) {
+        Some(end) => Cow::Owned(without_user[..end].to_owned()),
+        None => without_user,
+    }
+}
+
+/// Where `-T` puts a file: a URL without a file name of its own gets that of the file.
+pub(crate) fn upload_url<'a>(url: &'a str, file: &Path) -> Cow<'a, str> {
+    let (before, after) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+    let has_path = before.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    let Some(name) = file.file_name().filter(|name| *name != "-" && (!has_path || before.ends_with('/'))) else {
+        return Cow::Borrowed(url);
+    };
+    Cow::Owned(format!("{}/{}{after}", before.strip_suffix('/').unwrap_or(before), percent_encoded(name.as_bytes())))
+}
+
+/// What the option `proxy` must hold for `-x` and `-U`.
+pub(crate) fn proxy(url: &str, user: Option<&str>) -> Result<String, Failure> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let Some(user) = user else { return Ok(format!("{scheme}://{rest}")) };
+    if rest.contains('@') {
+        return Err(Failure::usage("--proxy-user: user and password stand in the URL of --proxy already"));
+    }
+    let (user, password) = user.split_once(':').ok_or_else(|| Failure::usage("--proxy-user: write USER:PASSWORD"))?;
+    let (user, password) = (percent_encoded(user.as_bytes()), percent_encoded(password.as_bytes()));
+    Ok(format!("{scheme}://{user}:{password}@{rest}"))
+}
+
+/// The proxy's host and port, to which `--resolve` applies as to a URL's; nothing where it is malformed, which the
+/// library says without repeating it.
+pub(crate) fn proxy_end(url: &str) -> Option<Origin> {
+    let end = url.rsplit(['@', '/']).find(|part| !part.is_empty())?;
+    let has_port = end.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    Origin::parse(&format!("tcp://{end}{}", if has_port { "" } else { ":1080" })).ok()
+}
+
+fn percent_encoded(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+    }
+    text
 }
 
 /// A host in the one form that origins have.
@@ -169,6 +232,12 @@ impl FromStr for Header {
     }
 }
 
+/// All `-H`. A value may be a secret, so it is not for the parser of the command line, which repeats what is wrong.
+pub(crate) fn headers(texts: &[String]) -> Result<Vec<Header>, Failure> {
+    let read = |text: &String| text.parse().map_err(|detail| Failure::usage(format!("--header: {detail}")));
+    texts.iter().map(read).collect()
+}
+
 /// The body of all `-d` together: joined by `&`; `@file` is the file without its line breaks, `@-` standard input.
 pub(crate) fn data(parts: &[String]) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
@@ -191,7 +260,7 @@ fn read(file: &str) -> Result<Vec<u8>, Failure> {
     } else {
         fs::read(file)
     };
-    content.map_err(|error| Failure::new(Exit::Usage, format!("--data: {file:?} can't be read: {error}")))
+    content.map_err(|error| Failure::new(Exit::Read, format!("--data: {file:?} can't be read: {error}")))
 }
 
 /// A time in seconds with decimals, more than 0.
@@ -202,6 +271,19 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("0 would mean no limit, and every wait has one".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A number of bytes; `k`, `m` and `g` stand for their powers of 1024. 0 is no limit.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, scale) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u64> = number.parse().ok().filter(|_| digits);
+    number.and_then(|number| number.checked_mul(scale)).ok_or_else(|| "write bytes, for example 5000 or 10M".to_owned())
 }
 
 #[cfg(test)]
@@ -247,6 +329,9 @@ mod tests {
         for bad in ["", "-1", "0", "x", "NaN", "inf", "1s"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+        for bad in ["", "-1", "+1", "k", "1.5", "1T", "99999999999g"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
         for bad in
             ["", "a.example", "https://a b/", "ftp://a/", "https://", "https://a\\b/", "http://u@h/", "http://a:0/"]
         {
@@ -260,6 +345,62 @@ mod tests {
         assert_eq!(header("x-a:  b: c ").as_deref(), Some("b: c"));
         assert_eq!(header("x-a;").as_deref(), Some(""));
         assert_eq!(header("x-a:"), None);
+    }
+
+    #[test]
+    fn an_upload_gets_the_name_of_its_file_where_the_url_has_none() {
+        for (url, file, put) in [
+            ("http://a", "x/b c", "http://a/b%20c"),
+            ("http://a/", "b", "http://a/b"),
+            ("http://a/d/?q#f", "b", "http://a/d/b?q#f"),
+            ("http://a?q", "b", "http://a/b?q"),
+            ("http://a/d", "b", "http://a/d"),
+            ("http://a/d/", "-", "http://a/d/"),
+        ] {
+            assert_eq!(upload_url(url, Path::new(file)), put, "{url} {file}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_needs_no_scheme_and_takes_credentials_as_they_are() {
+        assert_eq!(proxy("proxy.example:3128", None).unwrap(), "http://proxy.example:3128");
+        let text = proxy("socks5://10.0.0.7", Some("j@ne:p:a/s%s")).unwrap();
+        assert_eq!(text, "socks5://j%40ne:p%3Aa%2Fs%25s@10.0.0.7");
+        for (url, user) in [("http://a:hunter2@b", "jane:hunter2"), ("b", "hunter2")] {
+            let failure = proxy(url, Some(user)).unwrap_err();
+            assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_proxy_is_found_in_every_spelling() {
+        for (url, end) in [
+            ("http://u:p@proxy.example:3128/", "tcp://proxy.example:3128"),
+            ("proxy.example", "tcp://proxy.example:1080"),
+            ("socks5://[::1]", "tcp://[::1]:1080"),
+        ] {
+            assert_eq!(proxy_end(url).unwrap().to_string(), end);
+        }
+        assert!(proxy_end("").is_none() && proxy_end("http://a b").is_none());
+    }
+
+    #[test]
+    fn messages_show_no_secret() {
+        for url in
+            ["https://u:hunter2@h/a", "https://u:hunter2/x@h/a", "https://h/a?t=hunter2", "u:hunter2@h/a#hunter2"]
+        {
+            assert!(!shown(url).contains("hunter2") && shown(url).ends_with("h/a"), "{}", shown(url));
+            if let Err(failure) = origin(url) {
+                assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+            }
+        }
+        let failure = headers(&["x: hunter2\n".to_owned()]).unwrap_err();
+        assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+    }
+
+    #[test]
+    fn sizes_are_bytes_and_powers_of_1024() {
+        assert_eq!(["0", "5000", "2k", "3M", "1g"].map(|text| size(text).unwrap()), [0, 5000, 2048, 3 << 20, 1 << 30]);
     }
 
     #[test]

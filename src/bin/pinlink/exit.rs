@@ -29,17 +29,25 @@ exits! {
     Resolve = 6 "could not resolve the host";
     Connect = 7 "could not connect";
     Answer = 8 "the answer breaks the protocol";
+    Http2 = 16 "the answer breaks HTTP/2";
     Partial = 18 "the connection ended inside the answer";
     Status = 22 "the status is 400 or above, and --fail was given";
     Output = 23 "could not write the output";
+    Read = 26 "could not read what was to be sent";
     Timeout = 28 "a time limit was reached";
+    Range = 33 "the target does not send the rest of a file (--continue-at)";
     Handshake = 35 "the TLS handshake failed";
+    Redirects = 47 "too many redirects, or they go round in a loop";
     Empty = 52 "the connection was closed before any answer";
     Send = 55 "the connection broke while sending";
     Receive = 56 "the connection broke while the answer was awaited; a write may have happened";
+    Identity = 58 "the client certificate or its key can't be used";
     Certificate = 60 "the certificate was not accepted";
+    Encoding = 61 "the content coding of the answer is broken or cut off (--compressed)";
     Limit = 63 "the answer is larger than a limit allows";
     Trust = 77 "the CA file is missing, empty or broken";
+    Stream = 92 "the HTTP/2 stream was refused";
+    Proxy = 97 "the proxy refused, or broke its protocol";
     Expired = 100 "`pins show` found expired pins";
 }
 
@@ -67,7 +75,9 @@ impl Exit {
     /// The code for an error of the library.
     pub(crate) fn of(error: &Error) -> Exit {
         match error.kind() {
+            Kind::Canceled if error.reason() == Reason::CanceledBody => Exit::Read,
             Kind::Config if error.reason() == Reason::ConfigTrust => Exit::Trust,
+            Kind::Config if error.reason() == Reason::ConfigKey => Exit::Identity,
             Kind::Config => Exit::Usage,
             Kind::Dns => Exit::Resolve,
             Kind::Connect => broken_connection(error),
@@ -81,8 +91,15 @@ impl Exit {
                 Reason::TlsTimeout => Exit::Timeout,
                 _ => Exit::Handshake,
             },
-            Kind::Protocol if error.reason() == Reason::ProtocolIncomplete => Exit::Partial,
-            Kind::Protocol => Exit::Answer,
+            Kind::Protocol => match error.reason() {
+                Reason::ProtocolIncomplete => Exit::Partial,
+                Reason::ProtocolDecode => Exit::Encoding,
+                Reason::ProtocolHttp2 => Exit::Http2,
+                _ => Exit::Answer,
+            },
+            Kind::Proxy if error.reason() == Reason::ProxyTimeout => Exit::Timeout,
+            Kind::Proxy => Exit::Proxy,
+            Kind::Limit if error.reason() == Reason::LimitRedirects => Exit::Redirects,
             Kind::Limit => Exit::Limit,
             Kind::Write => Exit::Receive,
             _ => Exit::Other,
@@ -94,6 +111,7 @@ impl Exit {
 fn broken_connection(error: &Error) -> Exit {
     match (error.reason(), error.phase()) {
         (Reason::ConnectTimeout, _) => Exit::Timeout,
+        (Reason::ConnectGoAway | Reason::ConnectStreamRefused, _) => Exit::Stream,
         (_, Phase::Handshake) => Exit::Handshake,
         (_, Phase::Send) => Exit::Send,
         (Reason::ConnectClosed, Phase::Wait) => Exit::Empty,
@@ -140,7 +158,9 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(Exit::of(&error), error.to_string())
+        // The library knows its options and not ours.
+        let ours = if error.reason() == Reason::PolicyNotDeclared { " (--allow-origin)" } else { "" };
+        Failure::new(Exit::of(&error), format!("{error}{ours}"))
     }
 }
 

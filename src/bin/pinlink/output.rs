@@ -3,9 +3,9 @@
 //! It owns the rule that a reader who has gone away ends the program silently (`exit.rs`), and the look of
 //! tables: plain text that a terminal shows and `grep` understands.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 
@@ -27,6 +27,44 @@ pub(crate) fn deliver(data: impl AsRef<[u8]>, file: Option<&Path>) -> Result<(),
             fs::write(path, data).map_err(|error| Failure::output(&path.display().to_string(), &error))
         }
         _ => print(data),
+    }
+}
+
+/// Where data goes that comes piece by piece.
+pub(crate) enum Outlet {
+    Stdout,
+    File(File, PathBuf),
+}
+
+impl Outlet {
+    /// A file from its beginning, or standard output as for [`deliver`].
+    pub(crate) fn create(file: Option<&Path>) -> Result<Outlet, Failure> {
+        match file {
+            Some(path) if path != Path::new("-") => Outlet::of(path, File::create(path)),
+            _ => Ok(Outlet::Stdout),
+        }
+    }
+
+    /// A file from its end on.
+    pub(crate) fn append(path: &Path) -> Result<Outlet, Failure> {
+        Outlet::of(path, OpenOptions::new().append(true).open(path))
+    }
+
+    fn of(path: &Path, opened: io::Result<File>) -> Result<Outlet, Failure> {
+        match opened {
+            Ok(file) => Ok(Outlet::File(file, path.to_owned())),
+            Err(error) => Err(Failure::output(&path.display().to_string(), &error)),
+        }
+    }
+
+    /// Writes a piece, at once.
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        match self {
+            Outlet::Stdout => print(piece),
+            Outlet::File(file, path) => {
+                file.write_all(piece).map_err(|error| Failure::output(&path.display().to_string(), &error))
+            }
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
-use pinlink::{Error, Response, Result, Trace};
+use pinlink::{Error, Headers, Response, Result, Trace};
 use serde_json::{Value, json};
 
+use crate::curl;
 use crate::encode::base64;
 use crate::exit::Exit;
 use crate::output;
@@ -33,7 +34,9 @@ impl Answer<'_> {
         json!({
             "url": self.url,
             "status": response.map(Response::status),
-            "headers": response.map(headers),
+            "http_version": trace.map(|trace| if trace.is_http2 { "2" } else { "1.1" }),
+            "headers": response.map(|response| by_name(response.headers())),
+            "trailers": response.map(|response| by_name(response.trailers())),
             "body": text,
             "body_base64": body.filter(|_| text.is_none()).map(base64),
             "body_bytes": response.map(|response| response.body().len()),
@@ -67,9 +70,9 @@ fn timing(init: Duration, trace: Option<&Trace>) -> Value {
 }
 
 /// Name to values, as curl's `%{header_json}` has it: a name may come more than once.
-fn headers(response: &Response) -> BTreeMap<&str, Vec<String>> {
+fn by_name(headers: &Headers) -> BTreeMap<&str, Vec<String>> {
     let mut map = BTreeMap::<_, Vec<_>>::new();
-    for (name, value) in response.headers().iter() {
+    for (name, value) in headers.iter() {
         map.entry(name).or_default().push(String::from_utf8_lossy(value).into_owned());
     }
     map
@@ -84,9 +87,10 @@ pub(crate) fn status(code: u16) -> String {
 }
 
 /// Status line and headers, ending with the empty line.
-pub(crate) fn head(response: &Response) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {}\r\n", status(response.status())).into_bytes();
-    for (name, value) in response.headers().iter() {
+pub(crate) fn head(code: u16, headers: &Headers, trace: &Trace) -> Vec<u8> {
+    let version = if trace.is_http2 { "HTTP/2" } else { "HTTP/1.1" };
+    let mut text = format!("{version} {}\r\n", status(code)).into_bytes();
+    for (name, value) in headers.iter() {
         text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b": ");
         text.extend_from_slice(value);
@@ -96,11 +100,27 @@ pub(crate) fn head(response: &Response) -> Vec<u8> {
     text
 }
 
+/// What the table of times has of a call.
+pub(crate) struct Row<'a> {
+    url: &'a str,
+    outcome: Result<(u16, Trace), &'a Error>,
+}
+
+impl<'a> Row<'a> {
+    /// Of a call by its URL: its status and how it went, or why it failed.
+    pub(crate) fn new(url: &'a str, outcome: Result<(u16, Trace), &'a Error>) -> Row<'a> {
+        Row { url, outcome }
+    }
+}
+
+impl<'a> From<&'a Answer<'a>> for Row<'a> {
+    fn from(answer: &'a Answer<'a>) -> Row<'a> {
+        Row::new(answer.url, answer.result.as_ref().map(|response| (response.status(), *response.trace())))
+    }
+}
+
 /// A line for init, then a row for each URL.
-pub(crate) fn timings(answers: &[Answer<'_>]) -> String {
-    let Some(first) = answers.first() else {
-        return String::new();
-    };
+pub(crate) fn timings<'a>(init: Duration, rows: impl IntoIterator<Item = Row<'a>>) -> String {
     let mut table = output::table([
         "url",
         "status",
@@ -114,29 +134,23 @@ pub(crate) fn timings(answers: &[Answer<'_>]) -> String {
         "receive",
         "total",
     ]);
-    for answer in answers {
-        match &answer.result {
-            Err(error) => {
-                let mut row = vec![answer.url.to_owned(), error.reason().as_str().to_owned()];
-                row.push(error.address().map(|address| address.to_string()).unwrap_or_default());
-                row.push(error.attempts().to_string());
-                table.add_row(row);
-            }
-            Ok(response) => {
-                let trace = response.trace();
-                let mut row = vec![answer.url.to_owned(), response.status().to_string()];
-                row.push(trace.address.map(|address| address.to_string()).unwrap_or_default());
-                row.push(trace.attempts.to_string());
-                row.push(if trace.reused { "yes" } else { "no" }.to_owned());
-                let times = [trace.queue, trace.connect, trace.handshake, trace.wait, trace.receive, trace.total];
-                row.extend(times.map(milliseconds));
-                table.add_row(row);
-            }
+    for Row { url, outcome } in rows {
+        let (status, address, attempts) = match &outcome {
+            Ok((status, trace)) => (status.to_string(), trace.address, trace.attempts),
+            Err(error) => (error.reason().as_str().to_owned(), error.address(), error.attempts()),
+        };
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let mut row = vec![curl::shown(url).into_owned(), status, address, attempts.to_string()];
+        if let Ok((_, trace)) = outcome {
+            row.push(if trace.reused { "yes" } else { "no" }.to_owned());
+            let times = [trace.queue, trace.connect, trace.handshake, trace.wait, trace.receive, trace.total];
+            row.extend(times.map(milliseconds));
         }
+        table.add_row(row);
     }
     format!(
         "init (trust, pins, look-ups): {}; queue includes connect and handshake\n{}",
-        milliseconds(first.init),
+        milliseconds(init),
         output::text(&table)
     )
 }
