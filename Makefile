@@ -1,7 +1,7 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check dist
+.PHONY: help demo test bench promises check dist
 
 CARGO ?= cargo
 
@@ -11,7 +11,7 @@ apt = test -e $(2) || { echo "installing $(1)"; \
 	>/tmp/pinlink-apt.log 2>&1 || { cat /tmp/pinlink-apt.log; exit 1; }; }
 
 help: ## Lists the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Runs a job against the network in a box: as people write it today, and with pinlink
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
@@ -22,15 +22,21 @@ demo: ## Runs a job against the network in a box: as people write it today, and 
 test: ## Runs every test of every language
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
 	@$(call apt,strace,/usr/bin/strace)
-	$(CARGO) test --workspace --exclude pinlink-peers --features pinlink/demo --no-fail-fast
+	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 
 bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)
 	@$(call apt,nginx-light,/usr/sbin/nginx)
 	@$(call apt,wrk,/usr/bin/wrk)
+	@$(call apt,nghttp2-client,/usr/bin/h2load)
 	@echo "building the peers (once, some minutes)"
 	@$(CARGO) build --release --quiet -p pinlink-peers
 	@target/release/pinlink-peers --json target/bench.json
 	$(CARGO) bench --bench parts
+
+promises: ## Measures the promises under faults (about 6 minutes)
+	@echo "building the workloads (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-promises
+	@target/release/pinlink-promises --json target/promises.json
 
 check: ## Checks format, lints, docs, licences and advisories
 	$(CARGO) fmt --all --check

@@ -599,6 +599,14 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.is_clean {
+            self.io.discard_unsent();
+        }
+    }
+}
+
 impl Begun {
     /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
     pub(crate) fn unbind(&mut self) {

@@ -218,7 +218,16 @@ impl Core {
             };
         }
         if self.config.decode && request.takes_codings() {
-            result = result.and_then(|taken| taken.decode(self.config.max_body.0));
+            result = result.and_then(|mut taken| {
+                let trace = *taken.trace();
+                taken.decode(self.config.max_body.0).map_err(|error| {
+                    let error = error.with_host(request.authority()).with_effort(trace.attempts, begun.elapsed());
+                    match trace.address {
+                        Some(address) => error.with_address(address),
+                        None => error,
+                    }
+                })
+            });
         }
         match &mut result {
             Ok(taken) => self.counters.answered(taken.trace().total),
@@ -241,15 +250,25 @@ impl Core {
     ) -> Result<Taken> {
         let mut trail = Trail::new(self.config.max_redirects);
         let mut asked = Cow::Borrowed(request);
+        let mut attempts = 0;
         loop {
+            attempts += taken.trace().attempts;
             let location = taken.headers().get("location");
-            let Some(next) = redirect::next(&asked, taken.status().as_u16(), location, &mut trail)? else {
+            let next = redirect::next(&asked, taken.status().as_u16(), location, &mut trail);
+            let next = next.map_err(|error| error.with_effort(attempts, begun.elapsed()))?;
+            let Some(next) = next else {
+                taken.trace().attempts = attempts;
                 return Ok(taken);
             };
             taken.finish().await;
             tracing::debug!(host = next.authority(), "redirected");
             asked = Cow::Owned(next);
-            taken = self.try_call(&asked, begun, latest, take).await?;
+            // The way there was asked and answered, whatever becomes of the next step.
+            taken = self.try_call(&asked, begun, latest, take).await.map_err(|error| {
+                let delivery = Delivery::Answered.and(error.delivery());
+                let attempts = attempts + error.attempts();
+                error.with_delivery(delivery).with_effort(attempts, begun.elapsed())
+            })?;
         }
     }
 
@@ -398,7 +417,7 @@ impl Core {
                 let ended_at = Instant::now();
                 site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
                 trace.note(leased_at, head_at, ended_at, begun);
-                if connection.is_reusable() {
+                if connection.is_reusable() && status != StatusCode::MISDIRECTED_REQUEST {
                     lease.end(ended_at);
                 }
                 Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }))
@@ -455,6 +474,9 @@ impl Core {
         };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;
         let (status, head_at) = (exchange.status, exchange.head_at);
+        if status == StatusCode::MISDIRECTED_REQUEST {
+            channel.retire();
+        }
         site.learn(status, &trace, leased_at, head_at, None);
         let headers = std::mem::take(&mut exchange.headers);
         if take == Take::Head {

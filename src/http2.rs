@@ -269,6 +269,12 @@ async fn drive(
     .await;
 }
 
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.io.discard_unsent();
+    }
+}
+
 /// The connection under h2, watched for floods.
 struct Guarded {
     io: Io,

@@ -77,6 +77,14 @@ pub(crate) fn decide(
             }
             (None, delivery == Delivery::NotSent)
         }
+        // RFC 9110 15.5.20: the connection was the wrong one. Once more, over another.
+        Ending::Answered { status: 421, .. } => {
+            return if attempt == 1 && safety != Safety::Once && now < deadline {
+                Verdict::Again(now)
+            } else {
+                Verdict::Return
+            };
+        }
         Ending::Answered { status, retry_after } => {
             if !asks_again(status) || safety == Safety::Once {
                 return Verdict::Return;

@@ -252,6 +252,17 @@ impl Io {
     }
 }
 
+impl Io {
+    /// Before it is dropped with bytes that nobody wants to arrive any more: they are discarded and the connection reset.
+    /// A close would queue behind them, and the connection live on at the far side while its place is somebody else's.
+    pub(crate) fn discard_unsent(&self) {
+        if sys::unacknowledged(self.as_fd().as_raw_fd()) > 0 {
+            // Where it fails the connection is gone already.
+            let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+}
+
 impl AsFd for Io {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {

@@ -61,22 +61,31 @@ fn a_call_runs_on_any_executor() {
 }
 
 #[test]
-fn many_tasks_share_one_cap() {
-    let network = network();
+fn t24_a_thousand_tasks_share_a_cap_of_eight() {
+    let proxy = ProxyPlan { cap: Some(8), over_cap: OverCap::Reset, ..ProxyPlan::default() };
+    let network = common::start(Plan { proxy, ..Plan::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let client = client(&network).max_connections(4usize).build_async().await.unwrap();
-        let calls: Vec<_> = (0..400)
+    let client = runtime.block_on(async {
+        let client = client(&network).max_connections(8usize).build_async().await.unwrap();
+        let calls: Vec<_> = (0..1000)
             .map(|row| {
-                let (client, url) = (client.clone(), http(&network, &format!("/rows/{row}")));
+                // Half of them over plain HTTP/1.1, half over TLS, where the target chooses HTTP/2: one cap for all.
+                let path = format!("/rows/{row}");
+                let url = if row % 2 == 0 { http(&network, &path) } else { secure(&network, &path) };
+                let client = client.clone();
                 tokio::spawn(async move { client.send(&Request::get(&url)).await })
             })
             .collect();
         for call in calls {
             assert_eq!(call.await.unwrap().unwrap().status(), 200);
         }
+        Client::from(client)
     });
-    assert!(network.counts().proxy.peak <= 4, "{:?}", network.counts().proxy);
+    let counts = network.counts();
+    assert!(counts.proxy.peak <= 8, "{:?}", counts.proxy);
+    assert_eq!((counts.origins.requests, counts.proxy.reset), (1000, 0), "{:?}", counts.proxy);
+    assert_eq!(client.stats().retries, 0);
+    common::survival::recovers(&client, &network);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn hold<'scope>(
 }
 
 #[test]
-fn sixty_four_threads_never_pass_the_cap_and_no_row_fails() {
+fn t24_sixty_four_threads_never_pass_the_cap_and_no_row_fails() {
     const CAP: usize = 16;
     const THREADS: usize = 64;
     const ROWS: usize = 20_000;
@@ -83,7 +83,7 @@ fn sixty_four_threads_never_pass_the_cap_and_no_row_fails() {
 }
 
 #[test]
-fn the_total_cap_holds_over_many_origins_and_nobody_starves() {
+fn t24_the_total_cap_holds_over_many_origins_and_nobody_starves() {
     const CAP: usize = 4;
     const ROWS: usize = 120;
     let network = capped(CAP, OverCap::Reset);
@@ -227,7 +227,7 @@ fn one_place_is_handed_to_and_fro_between_origins_without_a_stall() {
 }
 
 #[test]
-fn callers_are_served_in_the_order_in_which_they_came() {
+fn t24_callers_are_served_in_the_order_in_which_they_came() {
     let network = start(Plan::default());
     let client = client(&network).max_connections(1).build().unwrap();
     thread::scope(|scope| {
@@ -323,7 +323,7 @@ fn callers_that_give_up_in_the_queue_leave_no_hole_in_it() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_when_its_time_is_over() {
+fn t7_an_idle_connection_is_closed_when_its_time_is_over() {
     let network = start(Plan::default());
     let client = client(&network).max_idle(Duration::from_millis(100)).build().unwrap();
     client.send(&Request::get(&http(&network, "/rows/1"))).unwrap();

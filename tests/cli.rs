@@ -5,9 +5,10 @@
 #![cfg(feature = "demo")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pinlink_box::{Certificate, Fault, Network, Plan};
@@ -15,9 +16,19 @@ use serde_json::Value;
 
 /// Runs the program; options of the network under test come after the subcommand.
 fn pinlink<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Output {
-    let arguments: Vec<String> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    command(arguments).output().expect("the program starts")
+}
+
+fn command<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinlink"));
-    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("the program starts")
+    command.args(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// What `/bytes/n` and `/range/n` send.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
 }
 
 fn code(output: &Output) -> i32 {
@@ -45,9 +56,13 @@ struct Scene {
 
 impl Scene {
     fn new(name: &str) -> Scene {
+        Scene::with(name, Plan::default())
+    }
+
+    fn with(name: &str, plan: Plan) -> Scene {
         let folder = std::env::temp_dir().join(format!("pinlink-cli-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
-        Scene { network: Network::start(Plan::default()).expect("the network starts"), folder }
+        Scene { network: Network::start(plan).expect("the network starts"), folder }
     }
 
     fn file(&self, name: &str) -> String {
@@ -58,21 +73,46 @@ impl Scene {
         format!("https://kms.box.test:{}{path}", self.network.https(Certificate::Right))
     }
 
+    fn http(&self, path: &str) -> String {
+        format!("http://kms.box.test:{}{path}", self.network.http())
+    }
+
+    /// A redirect to a URL.
+    fn redirect(&self, to: &str) -> String {
+        self.https(&format!("/redirect/302?to={}", to.replace(':', "%3A").replace('/', "%2F")))
+    }
+
     fn ca(&self) -> String {
         self.network.ca_file().display().to_string()
     }
 
     /// A subcommand with everything that it takes to get through to the box.
     fn run(&self, subcommand: &str, arguments: &[&str]) -> Output {
+        self.command(subcommand, arguments).output().expect("the program starts")
+    }
+
+    fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let dns = self.network.dns().to_string();
         let mut all = vec![subcommand, "--dns-servers", &dns, "--allow-address", "127.0.0.0/8"];
         all.extend_from_slice(arguments);
-        pinlink(all)
+        command(all)
     }
 
     fn get(&self, arguments: &[&str]) -> Output {
         let ca = self.ca();
         self.run("get", &[&["--cacert", &ca], arguments].concat())
+    }
+
+    /// A `get` that is still running, with pipes to and from it.
+    fn begin(&self, arguments: &[&str]) -> Child {
+        let mut get = self.command("get", &[&["--cacert", &self.ca()], arguments].concat());
+        get.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// What the last request at any origin had in a field.
+    fn last_header(&self, name: &str) -> Option<String> {
+        let last = self.network.seen().pop().expect("a request arrived");
+        last.headers.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
 
@@ -195,7 +235,7 @@ fn failures_end_with_curls_codes_and_one_line() {
         (7, vec![format!("http://{free}/")]),
         (6, vec!["http://deep.down.box.test/".to_owned()]),
         (28, vec![format!("{plain}/delay/5000"), "-m".to_owned(), "0.2".to_owned()]),
-        (63, vec![format!("{plain}/bytes/5000"), "-O".to_owned(), "max_body=1KiB".to_owned()]),
+        (63, vec![format!("{plain}/bytes/5000"), "--max-filesize".to_owned(), "1k".to_owned()]),
         (18, vec![format!("{plain}/close-early/100")]),
         (2, vec!["kms.box.test".to_owned()]),
         (2, vec![format!("{plain}/"), "-O".to_owned(), "max_conections=1".to_owned()]),
@@ -217,12 +257,312 @@ fn header_injection_is_refused_before_anything_is_sent() {
     for header in ["X: a\r\nY: b", "X: a\nY: b", "X\r\nY: b", "X Y: b", "no colon"] {
         let output = scene.get(&["-H", header, &scene.https("/echo")]);
         assert_eq!(code(&output), 2, "{header:?}");
+        assert!(!stderr(&output).contains(header.split(['\r', '\n']).next().unwrap_or(header)), "{}", stderr(&output));
     }
     for url in ["/a\r\nX: y", "/a b"] {
         assert_eq!(code(&scene.get(&[&scene.https(url)])), 2, "{url:?}");
     }
     let counts = scene.network.counts();
     assert_eq!((counts.dns.queries, counts.proxy.total, counts.origins.requests), (0, 0, 0));
+}
+
+#[test]
+fn a_body_is_copied_while_it_comes_and_in_constant_memory() {
+    let scene = Scene::new("stream");
+    let size = 200_000_000;
+    let mut get = scene.begin(&[&scene.http(&format!("/bytes/{size}"))]);
+    let mut stdout = get.stdout.take().expect("a pipe");
+    let mut half = vec![0; size / 2];
+    stdout.read_exact(&mut half).expect("half of it comes");
+    assert!(half.iter().zip((0..=250).cycle()).all(|(byte, expected)| *byte == expected));
+    let status = fs::read_to_string(format!("/proc/{}/status", get.id())).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    assert_eq!(std::io::copy(&mut stdout, &mut std::io::sink()).expect("the rest comes"), size as u64 / 2);
+    assert_eq!(code(&get.wait_with_output().expect("it ends")), 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_download() {
+    let scene = Scene::new("head");
+    let mut get = scene.begin(&[&scene.http("/bytes/1000000000")]);
+    get.stdout.take().expect("a pipe").read_exact(&mut [0; 100]).expect("its beginning comes");
+    let output = get.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+}
+
+#[test]
+fn a_body_that_is_not_whole_never_looks_whole() {
+    let scene = Scene::new("partial");
+    let file = scene.file("body");
+    let broken = scene.get(&["-o", &file, &scene.https("/close-early/5000")]);
+    assert_eq!(code(&broken), 18, "{}", stderr(&broken));
+    assert_eq!(fs::read(&file).expect("what came is there"), pattern(5000));
+
+    // One byte in ten seconds: it does not stall, and does not end.
+    for slow in ["/stream/100/1/10000", "/stream/1000000/1/1"] {
+        let late = scene.get(&["-m", "0.5", &scene.http(slow)]);
+        assert_eq!(code(&late), 28, "{}", stderr(&late));
+        assert!(!late.stdout.is_empty() && stderr(&late).contains("--max-time"), "{}", stderr(&late));
+    }
+    let stalled = scene.get(&["-O", "stall_timeout=300ms", &scene.http("/stream/100/1/10000")]);
+    assert_eq!(code(&stalled), 28, "{}", stderr(&stalled));
+    assert!(stderr(&stalled).contains("Timeout.Stalled"), "{}", stderr(&stalled));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    let scene = Scene::new("size");
+    let file = scene.file("body");
+    let announced = scene.get(&["--max-filesize", "4999", "-o", &file, &scene.https("/bytes/5000")]);
+    assert_eq!((code(&announced), fs::exists(&file).ok()), (63, Some(false)), "{}", stderr(&announced));
+    let unannounced = scene.get(&["--max-filesize", "4999", &scene.https("/chunked/5000")]);
+    assert!(code(&unannounced) == 63 && unannounced.stdout.len() < 5000, "{}", stderr(&unannounced));
+    let buffered = scene.get(&["--max-filesize", "4999", "--json", &scene.https("/bytes/5000")]);
+    assert_eq!(objects(&buffered)[0]["error"]["reason"], "Limit.Body");
+    let buffered = scene.get(&["-O", "max_body=1KiB", "--json", &scene.https("/bytes/5000")]);
+    assert_eq!(code(&buffered), 63);
+    for limit in ["5000", "5k", "0"] {
+        let whole = scene.get(&["--max-filesize", limit, &scene.https("/bytes/5000")]);
+        assert_eq!((code(&whole), whole.stdout.len()), (0, 5000), "{}", stderr(&whole));
+    }
+    let head = scene.get(&["-X", "HEAD", "-i", "--max-filesize", "10", &scene.https("/bytes/5000")]);
+    assert!(code(&head) == 0 && stdout(&head).contains("content-length: 5000"), "{}", stderr(&head));
+}
+
+#[test]
+fn a_download_goes_on_where_the_file_ends() {
+    let scene = Scene::new("continue");
+    let (file, url) = (scene.file("body"), scene.https("/range/10000"));
+    let go_on = |url: &str| code(&scene.get(&["-C", "-", "-o", &file, url]));
+    let content = || fs::read(&file).expect("the file is there");
+    assert_eq!(go_on(&url), 0);
+    assert_eq!((content(), scene.last_header("range")), (pattern(10_000), None));
+
+    fs::write(&file, pattern(4000)).expect("written");
+    assert_eq!(go_on(&url), 0);
+    assert_eq!((content(), scene.last_header("range").as_deref()), (pattern(10_000), Some("bytes=4000-")));
+    // It is whole already.
+    assert_eq!(go_on(&url), 0);
+    assert_eq!(content(), pattern(10_000));
+
+    // A target that knows no ranges, and a file that is longer than what there is.
+    for other in ["/bytes/20000", "/range/5000"] {
+        assert_eq!(go_on(&scene.https(other)), 33);
+        assert_eq!(content(), pattern(10_000));
+    }
+    assert_eq!(code(&scene.get(&["-C", "-", &url])), 2);
+    assert_eq!(code(&scene.get(&["-C", "5", "-o", &file, &url])), 2);
+}
+
+#[test]
+fn redirects_are_followed_when_asked_and_only_to_origins_that_were_named() {
+    let scene = Scene::new("redirect");
+    let hops = scene.https("/redirects/3");
+    let shown = stdout(&scene.get(&["-i", &hops]));
+    assert!(shown.starts_with("HTTP/1.1 302 Found\r\n"), "{shown}");
+    let followed = scene.get(&["-L", "--json", &hops]);
+    assert!(objects(&followed)[0]["body"].as_str().is_some_and(|body| body.contains("end")), "{}", stdout(&followed));
+    assert_eq!(code(&scene.get(&["-L", "--max-redirs", "3", &hops])), 0);
+    assert_eq!(code(&scene.get(&["-L", "--max-redirs", "2", &hops])), 47);
+    for bad in ["0", "21", "-1", "x"] {
+        assert_eq!(code(&scene.get(&["-L", "--max-redirs", bad, &hops])), 2, "{bad}");
+    }
+
+    let other = format!("https://oss.box.test:{}", scene.network.https(Certificate::Right));
+    let leads = scene.redirect(&format!("{other}/rows/7"));
+    scene.network.reset_counts();
+    let refused = scene.get(&["-L", &leads]);
+    assert_eq!((code(&refused), scene.network.seen().len()), (1, 1), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--allow-origin"), "{}", stderr(&refused));
+    let secret = "Authorization: Bearer hunter2";
+    let followed = scene.get(&["-L", "--allow-origin", &other, "-H", secret, &leads]);
+    assert!(code(&followed) == 0 && stdout(&followed).contains("\"7\""), "{}", stderr(&followed));
+    assert_eq!(scene.last_header("authorization"), None);
+    assert!(scene.network.seen()[1].headers.iter().any(|(name, _)| name == "authorization"));
+
+    let plain = scene.http("/rows/7");
+    let downgraded = scene.get(&["-L", "--allow-origin", &scene.http(""), &scene.redirect(&plain)]);
+    assert_eq!(code(&downgraded), 1);
+    assert!(stderr(&downgraded).contains("Policy.Downgrade"), "{}", stderr(&downgraded));
+}
+
+#[test]
+fn compressed_answers_are_asked_for_and_decoded() {
+    let scene = Scene::new("compressed");
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let url = scene.https(&format!("/encoded/{coding}/5000"));
+        let decoded = scene.get(&["--compressed", &url]);
+        assert_eq!((code(&decoded), decoded.stdout), (0, pattern(5000)), "{coding}");
+        assert!(scene.last_header("accept-encoding").is_some_and(|codings| codings.contains(coding)), "{coding}");
+        assert_ne!(scene.get(&[&url]).stdout, pattern(5000), "{coding}");
+        assert_eq!(scene.last_header("accept-encoding"), None);
+    }
+    let cut = scene.https("/encoded/gzip/5000?cut=10");
+    for way in [&["--compressed", &cut][..], &["--compressed", "--json", &cut]] {
+        let output = scene.get(way);
+        assert_eq!(code(&output), 61, "{}", stderr(&output));
+    }
+    let bomb = scene.get(&["--compressed", "-o", "/dev/null", &scene.https("/bomb/gzip/1000")]);
+    assert_eq!(code(&bomb), 63, "{}", stderr(&bomb));
+}
+
+#[test]
+fn http2_is_spoken_where_it_is_asked_for() {
+    let scene = Scene::new("http2");
+    let (tls, plain) = (scene.https("/echo"), scene.http("/echo"));
+    for (flags, url, version) in [
+        (&[][..], &tls, "HTTP/1.1"),
+        (&["--http2"], &tls, "HTTP/2.0"),
+        (&["--http2"], &plain, "HTTP/1.1"),
+        (&["--http2-prior-knowledge"], &plain, "HTTP/2.0"),
+        (&["--http2-prior-knowledge"], &tls, "HTTP/2.0"),
+        // As in curl, the last one counts.
+        (&["--http2", "--http1.1"], &tls, "HTTP/1.1"),
+        (&["--http1.1", "--http2"], &tls, "HTTP/2.0"),
+    ] {
+        let output = scene.get(&[flags, &[url]].concat());
+        let echo: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        assert_eq!(echo["protocol"], version, "{flags:?} {url}");
+    }
+    assert_eq!(code(&scene.get(&["--http2", &tls, &plain])), 2);
+    let shown = stdout(&scene.get(&["--http2", "-i", &scene.https("/bytes/3")]));
+    assert!(shown.starts_with("HTTP/2 200 OK\r\n"), "{shown}");
+
+    let answer = &objects(&scene.get(&["--http2", "--json", &scene.https("/trailers/10")]))[0];
+    assert_eq!((&answer["http_version"], &answer["trailers"]["x-rows"][0]), (&Value::from("2"), &Value::from("10")));
+    scene.network.reset_counts();
+    let rows: Vec<String> = (0..20).map(|row| scene.https(&format!("/rows/{row}"))).collect();
+    let mut arguments = vec!["--http2"];
+    arguments.extend(rows.iter().map(String::as_str));
+    assert_eq!(code(&scene.get(&arguments)), 0);
+    let counts = scene.network.counts();
+    assert_eq!((counts.proxy.peak, counts.origins.requests), (1, 20));
+}
+
+#[test]
+fn files_and_standard_input_are_put() {
+    let scene = Scene::new("upload");
+    let file = scene.file("the rows.csv");
+    fs::write(&file, pattern(300_000)).expect("written");
+    let told = |output: &Output| -> Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(output)))
+    };
+    let by_length = told(&scene.get(&["-T", &file, &scene.https("/upload")]));
+    assert_eq!((&by_length["bytes"], &by_length["framing"]), (&Value::from(300_000), &Value::from("length")));
+    let asked = told(&scene.get(&["--expect", "-T", &file, &scene.https("/upload")]));
+    assert_eq!(
+        (&asked["sha256"], scene.last_header("expect")),
+        (&by_length["sha256"], Some("100-continue".to_owned()))
+    );
+    let shared = told(&scene.get(&["--http2", "-T", &file, &scene.https("/upload")]));
+    assert_eq!((&shared["sha256"], &shared["framing"]), (&by_length["sha256"], &Value::from("h2")));
+
+    let mut put = scene.begin(&["-T", "-", &scene.https("/upload")]);
+    let mut stdin = put.stdin.take().expect("a pipe");
+    for piece in pattern(300_000).chunks(70_001) {
+        stdin.write_all(piece).expect("it reads");
+    }
+    drop(stdin);
+    let chunked = told(&put.wait_with_output().expect("it ends"));
+    assert_eq!((&chunked["sha256"], &chunked["framing"]), (&by_length["sha256"], &Value::from("chunked")));
+
+    // The method, and the name of a file for a URL that has none; a URL beyond the files is asked as ever.
+    scene.network.reset_counts();
+    scene.get(&["-T", &file, &scene.https("/sink/"), &scene.https("/echo")]);
+    scene.get(&["-X", "POST", "-T", &file, &scene.https("/echo")]);
+    let seen = scene.network.seen();
+    let mut seen: Vec<_> = seen.iter().map(|seen| (seen.method.as_str(), seen.path.as_str())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("GET", "/echo"), ("POST", "/echo"), ("PUT", "/sink/the%20rows.csv")]);
+
+    let missing = scene.file("missing");
+    assert_eq!(code(&scene.get(&["-T", &missing, &scene.https("/upload")])), 26);
+    assert_eq!(code(&scene.get(&["-T", &scene.folder.display().to_string(), &scene.https("/upload")])), 26);
+    assert_eq!(code(&scene.get(&["-T", "-", "-T", "-", &scene.https("/upload"), &scene.https("/upload")])), 2);
+    assert_eq!(code(&scene.get(&["-T", &file, "-d", "a", &scene.https("/upload")])), 2);
+}
+
+#[test]
+fn standard_input_that_never_ends_keeps_nobody_waiting() {
+    let scene = Scene::new("waiting");
+    let mut put = scene.begin(&["-m", "0.5", "-T", "-", &scene.https("/upload")]);
+    let stdin = put.stdin.take();
+    let output = put.wait_with_output().expect("it ends");
+    assert_eq!(code(&output), 28, "{}", stderr(&output));
+    drop(stdin);
+}
+
+#[test]
+fn a_certificate_of_the_clients_own_is_shown() {
+    let scene = Scene::new("identity");
+    let url = format!("https://kms.box.test:{}/echo", scene.network.https_client_auth());
+    let file = |name: &str| scene.network.file(name).display().to_string();
+    let (cert, key, both) = (file("client.pem"), file("client.key"), scene.file("both.pem"));
+    let text = [&cert, &key].map(|file| fs::read_to_string(file).expect("readable")).concat();
+    fs::write(&both, text).expect("written");
+    for way in [&["-E", &cert, "--key", &key, &url][..], &["--cert", &both, &url]] {
+        let output = scene.get(way);
+        let echo: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        assert!(echo["client_certificate"].is_string(), "{echo}");
+    }
+    assert_eq!(code(&scene.get(&[&url])), 35);
+    assert_eq!(code(&scene.get(&["-E", &file("stranger.pem"), "--key", &file("stranger.key"), &url])), 35);
+    for (cert, key) in
+        [(&scene.file("none"), &key), (&cert, &file("stranger.key")), (&cert, &file("client-encrypted.key"))]
+    {
+        let output = scene.get(&["-E", cert, "--key", key, &url]);
+        assert_eq!(code(&output), 58, "{}", stderr(&output));
+    }
+    assert_eq!(code(&scene.get(&["--key", &key, &url])), 2);
+}
+
+#[test]
+fn a_proxy_is_gone_through_and_its_password_is_never_shown() {
+    let plan = Plan { proxy_auth: Some(("jane".to_owned(), "hunter2:/@%".to_owned())), ..Plan::default() };
+    let scene = Scene::with("proxy", plan);
+    let (http, socks) =
+        (scene.network.connect_proxy().to_string(), format!("socks5://{}", scene.network.socks_proxy()));
+    let url = scene.https("/echo");
+    let inside = format!("http://jane:hunter2%3A%2F%40%25@{http}");
+    let right = "jane:hunter2:/@%";
+    let run = |way: &[&str]| {
+        let all = [&["--cacert", &scene.ca(), "--verbose"], way].concat();
+        let output = scene.command("get", &all).env("RUST_LOG", "trace").output().expect("the program starts");
+        assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
+        code(&output)
+    };
+    assert_eq!(run(&["-x", &http, "-U", right, &url]), 0);
+    assert_eq!(run(&["-x", &socks, "-U", right, &url]), 0);
+    assert_eq!(run(&["-x", &inside, &url]), 0);
+    assert_eq!(scene.network.counts().tunnels.opened, 3);
+    // The proxy's name may be pinned as a target's.
+    let (named, rule) = http
+        .split_once(':')
+        .map(|(address, port)| (format!("proxy.test:{port}"), format!("{port}:{address}")))
+        .expect("a port");
+    assert_eq!(run(&["-x", &named, "-U", right, "--resolve", &format!("proxy.test:{rule}"), &url]), 0);
+
+    for (expected, way) in [
+        (97, vec!["-x", &http]),
+        (97, vec!["-x", &socks]),
+        (97, vec!["-x", &http, "-U", "jane:hunter2"]),
+        (97, vec!["-x", &socks, "-U", "jane:hunter2"]),
+        (2, vec!["-x", &http, "-U", "hunter2"]),
+        (2, vec!["-x", &inside, "-U", right]),
+        (2, vec!["-U", right]),
+        (2, vec!["-x", "http://jane:hunter2/@proxy.test"]),
+        (2, vec!["-x", "ftp://jane:hunter2@proxy.test"]),
+        (7, vec!["-x", "http://jane:hunter2@127.0.0.1:1"]),
+    ] {
+        assert_eq!(run(&[&way[..], &[&url]].concat()), expected, "{way:?}");
+    }
+    assert_eq!(scene.network.counts().tunnels.opened, 4);
+    scene.network.inject(Fault::ConnectStatus(403));
+    assert_eq!(run(&["-x", &http, "-U", right, &url]), 97);
+    scene.network.inject(Fault::ConnectSilent);
+    assert_eq!(run(&["-x", &http, "-U", right, "--connect-timeout", "0.3", &url]), 28);
 }
 
 #[test]

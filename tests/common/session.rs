@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig, ServerConnection, StreamOwned,
     SupportedCipherSuite,
@@ -84,6 +85,12 @@ impl Authority {
 }
 
 impl Identity {
+    /// As servers of many names keep it. Whether the certificate is any good is left to the client.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        let key = rustls::crypto::ring::sign::any_supported_type(&self.key).expect("a key that signs");
+        Arc::new(CertifiedKey::new(self.chain.clone(), key))
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         self.server_with(|_| {})
     }
@@ -95,8 +102,7 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .expect("both versions")
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .expect("the key is the certificate's");
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified())));
         config.enable_secret_extraction = true;
         change(&mut config);
         Arc::new(config)

@@ -9,7 +9,6 @@ use http::StatusCode;
 use pinlink::{Error, Headers, Response, Result, Trace};
 use serde_json::{Value, json};
 
-use crate::curl;
 use crate::encode::base64;
 use crate::exit::Exit;
 use crate::output;
@@ -140,7 +139,7 @@ pub(crate) fn timings<'a>(init: Duration, rows: impl IntoIterator<Item = Row<'a>
             Err(error) => (error.reason().as_str().to_owned(), error.address(), error.attempts()),
         };
         let address = address.map(|address| address.to_string()).unwrap_or_default();
-        let mut row = vec![curl::shown(url).into_owned(), status, address, attempts.to_string()];
+        let mut row = vec![url.to_owned(), status, address, attempts.to_string()];
         if let Ok((_, trace)) = outcome {
             row.push(if trace.reused { "yes" } else { "no" }.to_owned());
             let times = [trace.queue, trace.connect, trace.handshake, trace.wait, trace.receive, trace.total];
