@@ -1,10 +1,8 @@
 //! One live connection, and one exchange on it: probe, write, read the head, read the body.
 //!
-//! It owns the order of these, the limits on what comes back, and the translation of what goes wrong into
-//! reason, phase and `Delivery`, which rests on the bytes that the stream has counted. What bytes mean is
-//! `wire`'s. Whoever polls it drives it. It never retries and never chooses.
+//! It owns the order of these. What bytes mean is `wire`'s, what a failure means and how long one waits, `watch`'s.
+//! Whoever polls it drives it. It never retries and never chooses.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -20,31 +18,25 @@ use http::StatusCode;
 use crate::body::Content;
 use crate::config::EXPECT_TIMEOUT;
 use crate::drive::{self, Alarm};
-use crate::error::{Delivery, Error, Phase, Reason, Result};
+use crate::error::{Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
 use crate::request::{OwnFields, Request};
 use crate::response::Headers;
 use crate::stream::{Io, Meter};
 use crate::sys;
-use crate::tls;
 use crate::upload::Upload;
+use crate::watch::{Bounds, Keeping, READS_IN_A_BREATH, Watch, answered};
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 
 /// What one read into the buffer takes at most; most answers fit.
 const READ: usize = 8 * 1024;
 /// What one read straight into a body takes at most.
 const BODY_READ: usize = 256 * 1024;
-/// The most that is reserved for a body because the far side says it will send as much.
-const TRUSTED_LENGTH: usize = 1 << 20;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
-/// So many reads in a row are done before the time is looked at.
-const READS_IN_A_BREATH: u32 = 16;
 /// A buffer that has grown beyond this for one exchange is given back after it.
 const KEPT_BUFFER: usize = 2 * READ;
-/// Past every deadline.
-const UNBOUND: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A connection that can carry one exchange at a time.
 pub(crate) struct Connection {
@@ -107,20 +99,6 @@ pub(crate) struct Parts {
     pub(crate) max_age: Duration,
     pub(crate) live: Live,
     pub(crate) place: Place<Box<Connection>>,
-}
-
-/// The limits of one exchange.
-#[derive(Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) deadline: Instant,
-    pub(crate) timeout: Duration,
-    pub(crate) stall: Duration,
-    pub(crate) min_progress: usize,
-    pub(crate) max_headers: usize,
-    pub(crate) max_header_count: usize,
-    pub(crate) max_interim: usize,
-    pub(crate) max_body: usize,
-    pub(crate) max_error_body: usize,
 }
 
 /// An answer, read to its end.
@@ -351,7 +329,7 @@ impl Connection {
                             piece = next;
                             pieces += 1;
                             // A source and a far side that are both faster than we are never let a write wait.
-                            if pieces.is_multiple_of(READS_IN_A_BREATH) && Instant::now() >= watch.deadline {
+                            if pieces.is_multiple_of(READS_IN_A_BREATH) && watch.is_over(Instant::now()) {
                                 return Poll::Ready(Err(watch.late(&self.meter)));
                             }
                         }
@@ -636,43 +614,6 @@ fn consume(buffer: &mut Vec<u8>, bytes: usize) {
     }
 }
 
-/// How much of a body is kept, and what becomes of one that is longer.
-pub(crate) struct Keeping {
-    pub(crate) most: usize,
-    is_failure: bool,
-}
-
-impl Keeping {
-    /// The rule for a body of this length, if the far side has announced one; memory for it is reserved.
-    pub(crate) fn new(status: StatusCode, length: Option<u64>, bounds: &Bounds, body: &mut Vec<u8>) -> Result<Keeping> {
-        let is_failure = status.as_u16() >= 400;
-        let most = if is_failure { bounds.max_error_body.min(bounds.max_body) } else { bounds.max_body };
-        if let Some(length) = length.filter(|length| *length > 0) {
-            let fits = usize::try_from(length).ok().filter(|length| *length <= most);
-            if fits.is_none() && !is_failure {
-                return Err(over(most));
-            }
-            // Not more is reserved on the far side's word; the rest grows with what really comes.
-            body.reserve_exact(fits.unwrap_or(most).min(TRUSTED_LENGTH) + 1);
-        }
-        Ok(Keeping { most, is_failure })
-    }
-
-    /// Whether that was all, and if so whether it was cut; an error where more comes than may be.
-    pub(crate) fn judge(&self, ended: bool, got: usize) -> Result<Option<bool>> {
-        match got {
-            _ if ended => Ok(Some(false)),
-            0 if self.is_failure => Ok(Some(true)),
-            0 => Err(over(self.most)),
-            _ => Ok(None),
-        }
-    }
-}
-
-fn over(most: usize) -> Error {
-    answered(Reason::LimitBody, format!("the body is over {most} bytes"))
-}
-
 /// Reads up to `most` bytes behind what `into` holds; false at the end of the stream.
 async fn read_behind(io: &mut Io, meter: &Meter, into: &mut Vec<u8>, most: usize, watch: &mut Watch) -> Result<bool> {
     watch.take_breath(meter).await?;
@@ -682,156 +623,4 @@ async fn read_behind(io: &mut Io, meter: &Meter, into: &mut Vec<u8>, most: usize
         Poll::Pending => watch.poll(cx, meter).map(Err),
     })
     .await
-}
-
-fn answered(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(reason, Phase::Receive, detail).with_delivery(Delivery::Answered)
-}
-
-/// The deadline of an exchange, the watch over its progress, and what its failures mean at each point.
-pub(crate) struct Watch {
-    deadline: Instant,
-    timeout: Duration,
-    stall: Duration,
-    min_progress: u64,
-    /// What had moved when the current window began.
-    moved: u64,
-    moved_at: Instant,
-    /// What waited in the kernel to be sent then.
-    queued: usize,
-    sent_before: u64,
-    /// The length of the request's body: while fewer bytes than that are out, it is still being sent.
-    body: u64,
-    /// Whether more was sent than the kernel takes at once.
-    has_sent_much: bool,
-    /// Whether the head of the answer has come.
-    answered: bool,
-    reads: u32,
-    alarm: Alarm,
-}
-
-impl Watch {
-    pub(crate) fn new(bounds: &Bounds, meter: &Meter, now: Instant) -> Watch {
-        Watch {
-            deadline: bounds.deadline,
-            timeout: bounds.timeout,
-            stall: bounds.stall,
-            min_progress: bounds.min_progress.max(1) as u64,
-            moved: meter.moved(),
-            moved_at: now,
-            queued: 0,
-            sent_before: meter.sent.load(Relaxed),
-            body: 0,
-            has_sent_much: false,
-            answered: false,
-            reads: 0,
-            alarm: Alarm::default(),
-        }
-    }
-
-    /// A far side that is faster than we are never lets a read wait: so every few reads the time is looked at and others
-    /// go first.
-    async fn take_breath(&mut self, meter: &Meter) -> Result<()> {
-        self.reads += 1;
-        if self.reads.is_multiple_of(READS_IN_A_BREATH) {
-            if Instant::now() >= self.deadline {
-                return Err(self.late(meter));
-            }
-            drive::give_way().await;
-        }
-        Ok(())
-    }
-
-    fn late(&self, meter: &Meter) -> Error {
-        self.failed(meter, Reason::TimeoutTotal, "the call's time is over").with_budget("timeout", self.timeout)
-    }
-
-    /// Ready with an error when the call's time is over or nothing has moved for too long.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
-        if meter.moved() - self.moved >= self.min_progress {
-            self.begin_window(meter, Instant::now());
-        }
-        let stalls = self.moved_at + self.stall;
-        if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
-            return Poll::Pending;
-        }
-        if stalls < self.deadline && meter.queued() < self.queued {
-            // Nothing moved here, but what was handed to the kernel goes out.
-            self.begin_window(meter, Instant::now());
-            return self.poll(cx, meter);
-        }
-        Poll::Ready(if self.deadline <= stalls {
-            self.late(meter)
-        } else {
-            let detail = match self.min_progress {
-                1 => Cow::Borrowed("no byte moved"),
-                least => Cow::Owned(format!("less than {least} bytes moved")),
-            };
-            self.failed(meter, Reason::TimeoutStalled, detail).with_budget("stall_timeout", self.stall)
-        })
-    }
-
-    /// How long the body is that is being sent: until so much more than a head is out, the request is being sent.
-    pub(crate) fn expect_body(&mut self, length: u64) {
-        self.has_sent_much |= self.body > COPIED_BODY as u64;
-        self.body = length;
-    }
-
-    /// The head of the answer has come.
-    pub(crate) fn answered(&mut self) {
-        self.answered = true;
-    }
-
-    /// From here on only pauses are bounded.
-    pub(crate) fn unbind(&mut self, now: Instant) {
-        self.deadline = now + UNBOUND;
-    }
-
-    /// Begins to count progress anew.
-    pub(crate) fn begin_window(&mut self, meter: &Meter, now: Instant) {
-        self.moved = meter.moved();
-        self.moved_at = now;
-        // The kernel takes a small body at once, and it is out before anything can stall.
-        self.queued = if self.body > COPIED_BODY as u64 || self.has_sent_much { meter.queued() } else { 0 };
-    }
-
-    /// An error with the phase and the delivery of this moment.
-    pub(crate) fn failed(&self, meter: &Meter, reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        let (phase, delivery) = match meter.sent.load(Relaxed) - self.sent_before {
-            _ if self.answered => (Phase::Receive, Delivery::Answered),
-            0 => (Phase::Send, Delivery::NotSent),
-            some if some <= self.body => (Phase::Send, Delivery::Unknown),
-            _ => (Phase::Wait, Delivery::Unknown),
-        };
-        Error::new(reason, phase, detail).with_delivery(delivery)
-    }
-
-    /// The far side has closed instead of answering.
-    fn closed(&self, meter: &Meter) -> Error {
-        self.failed(meter, Reason::ConnectClosed, "the connection was closed before an answer came")
-    }
-
-    /// The socket or the TLS session has failed.
-    fn broken(&self, meter: &Meter, error: io::Error) -> Error {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::AlertReceived(alert)) = tls
-            && tls::alert_reason(*alert) == Reason::TlsClientAuth
-        {
-            // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
-            let detail = format!("the target ended the handshake with the alert {alert:?}");
-            return Error::new(Reason::TlsClientAuth, Phase::Handshake, detail).with_source(error);
-        }
-        let is_tls = tls.is_some();
-        let (reason, detail) = match error.kind() {
-            // A missing close_notify is none of rustls's errors: tokio-rustls makes that an unexpected end.
-            _ if is_tls => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),
-            TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
-            _ if self.answered => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
-            ConnectionReset | BrokenPipe | ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
-            UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
-            _ => (Reason::ConnectIo, "the connection failed"),
-        };
-        self.failed(meter, reason, detail).with_source(error)
-    }
 }

@@ -13,7 +13,7 @@ use http::StatusCode;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::connection::{Answer, Begun, Bounds, Connection};
+use crate::connection::{Answer, Begun, Connection};
 use crate::crowd::is_refusal;
 use crate::decode::{Decoder, State};
 use crate::drive;
@@ -26,6 +26,7 @@ use crate::redirect::{self, Trail};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
+use crate::watch::Bounds;
 
 /// How much is read of an answer that nobody wants.
 const WASTE: usize = 64 * 1024;

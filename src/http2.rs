@@ -19,7 +19,7 @@ use h2::{Ping, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::{Bounds, Keeping, Parts, Watch};
+use crate::connection::Parts;
 use crate::drive::Alarm;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::flood::Flood;
@@ -28,6 +28,7 @@ use crate::request::{OwnFields, Request};
 use crate::response::{Headers, Packing};
 use crate::stream::{Io, Meter};
 use crate::upload::Upload;
+use crate::watch::{Bounds, Keeping, Watch};
 use crate::wire::Fault;
 
 /// What one stream may have on the way to us before it is read: constant memory for a slow reader, and 5 MiB/s over

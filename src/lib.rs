@@ -49,6 +49,7 @@ mod tls;
 mod tunnel;
 mod upload;
 mod value;
+mod watch;
 mod wire;
 
 pub use asynchronous::AsyncClient;

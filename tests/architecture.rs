@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "resolve",
     "http2",
     "connection",
+    "watch",
     "flood",
     "wire",
     "upload",

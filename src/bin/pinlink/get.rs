@@ -1,10 +1,11 @@
 //! `pinlink get`: calls from the command line; one URL is copied while it comes, several are one `Client::map`.
 //!
-//! It owns the options and the order of things: read everything, build the client, call, print. curl's
-//! notations are read in `curl.rs`; what an answer looks like is in `get/answer.rs`, how a body comes in
-//! `get/download.rs`, how one goes in `get/upload.rs`.
+//! It owns the command line and the order of things: read everything, build the client, call, print. curl's
+//! notations are read in `curl.rs`; what the client is built with is in `get/client.rs`, what an answer looks like
+//! in `get/answer.rs`, how a body comes in `get/download.rs`, how one goes in `get/upload.rs`.
 
 mod answer;
+mod client;
 mod download;
 mod upload;
 
@@ -13,17 +14,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use pinlink::{Builder, Client, Origin, Request, Response, Scheme};
+use pinlink::{Client, Origin, Request, Response};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::curl::{self, ConnectTo, Header, Resolve};
 use crate::exit::{Exit, Failure, help};
-use crate::network::{Network, load};
+use crate::network::Network;
 use answer::{Answer, Row};
 use download::Download;
 
-/// Make calls; several URLs go as one batch over the same pool
+/// Make calls; one URL's body is copied while it comes, several URLs go as one batch over the same pool
 #[derive(Args)]
 #[command(after_help = help())]
 pub(crate) struct Get {
@@ -55,8 +56,8 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// With -: ask for what the --output file does not have yet, append it, and go on where the connection breaks
-    #[arg(short = 'C', long, value_name = "-", value_parser = ["-"], requires = "output")]
-    #[arg(conflicts_with_all = ["json", "include", "request", "data", "upload_file"])]
+    #[arg(short = 'C', long, value_name = "-", value_parser = ["-"], hide_possible_values = true)]
+    #[arg(requires = "output", conflicts_with_all = ["json", "include", "request", "data", "upload_file"])]
     continue_at: Option<String>,
     /// Refuse a body over this size, in bytes, or with k, m, g; 0 is no limit
     #[arg(long, value_name = "BYTES", value_parser = curl::size)]
@@ -68,7 +69,7 @@ pub(crate) struct Get {
     /// HTTP; Authorization, cookies and the like stay at their origin
     #[arg(short = 'L', long)]
     location: bool,
-    /// At most this many redirects, with --location
+    /// At most this many redirects, 1 to 20, with --location
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20))]
     max_redirs: u8,
     /// Let redirects lead to this origin too, for example https://files.example; may be given many times
@@ -77,7 +78,7 @@ pub(crate) struct Get {
     /// Print no body and exit with 22 where the status is 400 or above
     #[arg(short, long)]
     fail: bool,
-    /// Print one JSON object for each URL: status, headers, body, timing, address, error
+    /// Print one JSON object for each URL: status, headers, body, trailers, timing, address, error
     #[arg(long)]
     json: bool,
     /// Print how long each phase took, to standard error
@@ -242,83 +243,6 @@ impl Get {
         self.max_filesize.filter(|limit| *limit > 0)
     }
 
-    /// `asked` are the origins of the URLs; redirects may lead to others.
-    fn builder(&self, asked: &[Origin], headers: &[Header]) -> Result<Builder, Failure> {
-        let mut origins = [asked, &self.allow_origin].concat();
-        let mut builder = Client::builder().hosts(origins.iter().map(Origin::to_string)).option("summary", "off");
-        builder = builder.option("protocol", self.protocol(&origins)?);
-        let detours = curl::detours(&self.connect_to, &origins);
-        if !detours.is_empty() {
-            builder = builder.connect_to(detours);
-        }
-        if let Some(url) = &self.proxy {
-            builder = builder.proxy(&curl::proxy(url, self.proxy_user.as_deref())?[..]);
-            origins.extend(curl::proxy_end(url));
-        }
-        let pins = curl::pins(&self.resolve, &origins)?;
-        if !pins.is_empty() {
-            builder = builder.pins(pins);
-        }
-        let hosts = host_headers(headers, asked)?;
-        if !hosts.is_empty() {
-            builder = builder.host_header(hosts);
-        }
-        if !self.pins.is_empty() {
-            builder = builder.import(load(&self.pins)?);
-        }
-        if let Some(file) = &self.cacert {
-            builder = builder.ca_file(file).web_roots(false);
-        }
-        if let Some(file) = &self.cert {
-            builder = builder.client_cert(file);
-        }
-        if let Some(file) = &self.key {
-            builder = builder.client_key(file);
-        }
-        if self.location {
-            builder = builder.max_redirects(usize::from(self.max_redirs));
-        }
-        builder = builder.decode(self.compressed);
-        if let Some(limit) = self.parallel_max {
-            builder = builder.max_connections(limit).max_connections_per_origin(limit);
-        }
-        Ok(self.network.apply(self.limits(builder)))
-    }
-
-    /// curl's two limits over our finer ones: no part may take longer than the whole.
-    fn limits(&self, mut builder: Builder) -> Builder {
-        let least = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        // Without --max-time, a patient --connect-timeout stretches the whole, as in curl.
-        if let Some(time) = self.max_time.or(self.connect_timeout.filter(|time| *time > TOTAL)) {
-            builder = builder.timeout(time);
-        }
-        let parts = least(self.connect_timeout, self.max_time.filter(|time| *time < SHORT));
-        if let Some(time) = parts {
-            builder = builder.connect_timeout(time).handshake_timeout(time);
-        }
-        if let Some(time) = least(self.connect_timeout, self.max_time.filter(|time| *time < RESOLVE)) {
-            builder = builder.resolve_timeout(time.max(Duration::from_millis(10)));
-        }
-        builder
-    }
-
-    /// The library has one answer for all: HTTP/2 to plain origins is spoken without asking, or not at all.
-    fn protocol(&self, origins: &[Origin]) -> Result<&'static str, Failure> {
-        let speaks = |scheme| origins.iter().any(|origin| origin.scheme() == scheme);
-        match (speaks(Scheme::Https), speaks(Scheme::Http)) {
-            _ if self.http1 => Ok("http1"),
-            _ if self.http2_prior_knowledge => Ok("http2"),
-            (true, true) if self.http2 => {
-                Err(Failure::usage("--http2: for https and http make two calls, or take --http2-prior-knowledge"))
-            }
-            (true, false) if self.http2 => Ok("http2"),
-            _ => Ok("auto"),
-        }
-    }
-
     /// Calls the only URL, and copies its body while it comes.
     fn stream(
         &self,
@@ -411,24 +335,6 @@ impl Get {
         Ok(exit)
     }
 }
-
-/// A `Host` of the user's own is an option of the client, which owns that header.
-fn host_headers(headers: &[Header], origins: &[Origin]) -> Result<Vec<String>, Failure> {
-    let Some(header) = headers.iter().rfind(|header| header.name.eq_ignore_ascii_case("host")) else {
-        return Ok(Vec::new());
-    };
-    let Some(value) = &header.value else {
-        return Err(Failure::usage("--header: a request without Host is malformed (RFC 9112 3.2)"));
-    };
-    Ok(origins.iter().map(|origin| format!("{}={value}", origin.host())).collect())
-}
-
-/// The library's default for dialling and handshake; a shorter total must shorten them too.
-const SHORT: Duration = Duration::from_secs(5);
-/// The library's default for resolving.
-const RESOLVE: Duration = Duration::from_secs(30);
-/// The library's default for a whole call.
-const TOTAL: Duration = Duration::from_secs(30);
 
 /// Sends the library's events and the times of its spans to standard error.
 fn narrate() {

@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make calls; several URLs go as one batch over the same pool
+    /// Make calls; one URL's body is copied while it comes, several URLs go as one batch over the same pool
     Get(Box<get::Get>),
     /// Resolve hosts once and write a pin set for every worker of a job
     Resolve(resolve::Resolve),
