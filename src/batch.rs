@@ -13,9 +13,9 @@ use std::time::Instant;
 use crate::drive;
 use crate::error::{Error, Result};
 use crate::exchange::Core;
-use crate::pool::Site;
 use crate::request::Request;
 use crate::response::Response;
+use crate::site::Site;
 
 /// The rows of one origin, and how many of them have been taken.
 struct Group {

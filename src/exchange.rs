@@ -20,12 +20,14 @@ use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::http2::Exchange;
+use crate::lease::{Lease, Leased, Stream};
 use crate::pin_set::PinSet;
-use crate::pool::{Lease, Leased, Pool, Site, Stream};
+use crate::pool::Pool;
 use crate::redirect::{self, Trail};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
+use crate::site::Site;
 use crate::watch::Bounds;
 
 /// How much is read of an answer that nobody wants.

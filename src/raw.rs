@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::drive::{self, Alarm};
 use crate::error::{Error, Phase, Reason, Result};
 use crate::exchange::Core;
+use crate::lease::Line;
 use crate::origin::{Origin, Scheme};
-use crate::pool::Line;
 use crate::stream::Io;
 use crate::tls;
 

@@ -17,6 +17,8 @@ const ORDER: &[&str] = &[
     "raw",
     "exchange",
     "pool",
+    "lease",
+    "site",
     "streams",
     "connect",
     "tunnel",

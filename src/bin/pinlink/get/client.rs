@@ -29,7 +29,8 @@ impl Get {
         if !detours.is_empty() {
             builder = builder.connect_to(detours);
         }
-        if let Some(url) = &self.proxy {
+        // As in curl, an empty one is none.
+        if let Some(url) = self.proxy.as_deref().filter(|url| !url.is_empty()) {
             builder = builder.proxy(&curl::proxy(url, self.proxy_user.as_deref())?[..]);
             origins.extend(curl::proxy_end(url));
         }

@@ -1,0 +1,242 @@
+//! How a caller gets what carries its exchange, and gives it back: [`Lease`], [`Stream`], [`Line`].
+//!
+//! It owns the choice between a connection of one's own and a stream among others, the bound on the wait for either,
+//! and what becomes of it when it ends: back to the pool, to the first who waits, or closed so that its place is
+//! somebody else's. Dropping a lease is always safe, and never gives back what is not clean.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use deadpool::managed::{self, Object};
+use rustls::pki_types::ServerName;
+
+use crate::connect::{Dialled, Offer};
+use crate::connection::{Connection, Parts};
+use crate::drive;
+use crate::error::{Error, Phase, Reason, Result};
+use crate::http2::Channel;
+use crate::limit::{Grant, Wish};
+use crate::process;
+use crate::site::{Maker, Site};
+use crate::streams::{Slot, Turn};
+
+/// A stream that ends gives its connection up after so many, where somebody waits for its place.
+const TURNS: usize = 64;
+
+impl Site {
+    /// What carries one exchange: a connection of its own, idle or new, or a stream; or the wait for either.
+    /// `is_driven` says that the caller drives it on its own thread.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        is_driven: bool,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<Leased> {
+        let caller = Caller::enter(self, is_driven)?;
+        let begun = Instant::now();
+        let patience = begun + self.shared.config.acquire_timeout;
+        let until = patience.min(deadline);
+        let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());
+        if self.may_share(is_driven) {
+            let turn = match self.streams.take() {
+                Ok(slot) => Turn::Stream(slot),
+                Err(wait) => match drive::before(until, wait).await {
+                    Some(Ok(turn)) => turn?,
+                    Some(Err(_)) => return Err(Error::new(Reason::Internal, Phase::Queue, "the queue is gone")),
+                    None => {
+                        let error = late();
+                        return Err(if self.streams.has_connections() { error.queued() } else { error });
+                    }
+                },
+            };
+            if let Turn::Stream(slot) = turn {
+                return Ok(Leased::Stream(Stream { slot, caller }));
+            }
+        }
+        let error = match drive::before(until, pin!(self.connections.get())).await {
+            Some(Ok(connection)) => {
+                return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
+            }
+            Some(Err(managed::PoolError::Backend(error))) => {
+                self.dial_failed(&error, begun);
+                return Err(error);
+            }
+            Some(Err(managed::PoolError::Closed)) => Error::new(Reason::Closed, Phase::Queue, "the client was closed"),
+            Some(Err(error)) => Error::new(Reason::Internal, Phase::Queue, format!("the pool failed: {error}")),
+            None => return Err(late()),
+        };
+        Err(error.with_host(self.label.clone()))
+    }
+
+    /// Nothing came free in time.
+    fn late(&self, is_driven: bool, with_the_call: bool, timeout: Duration) -> Error {
+        let (phase, detail) = self.crowd(is_driven);
+        if with_the_call {
+            Error::new(Reason::TimeoutTotal, phase, detail).with_budget("timeout", timeout)
+        } else {
+            let budget = self.shared.config.acquire_timeout;
+            Error::new(Reason::TimeoutAcquire, phase, detail).with_budget("acquire_timeout", budget)
+        }
+    }
+
+    /// What a lease that was given up had been waiting for.
+    fn crowd(&self, is_driven: bool) -> (Phase, String) {
+        let callers = self.callers.load(Ordering::Relaxed);
+        let cap = self.capacity(is_driven);
+        if callers <= cap {
+            return (Phase::Connect, "no connection was made in time".to_owned());
+        }
+        (Phase::Queue, format!("no connection came free: {callers} callers, of whom {cap} can be served at once"))
+    }
+}
+
+/// One who holds or waits for a connection, counted for as long as that lasts.
+struct Caller(Arc<Site>);
+
+impl Caller {
+    fn enter(site: &Arc<Site>, is_driven: bool) -> Result<Caller> {
+        let config = &site.shared.config;
+        let before = site.callers.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller(Arc::clone(site));
+        let places = site.capacity(is_driven);
+        if before >= places {
+            site.shared.counters.waits.one();
+            if before - places >= config.max_waiting {
+                let detail = format!("{} callers wait already, as many as max_waiting allows", config.max_waiting);
+                return Err(Error::new(Reason::Overloaded, Phase::Queue, detail).with_host(site.label.clone()));
+            }
+        }
+        Ok(caller)
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection for bytes that are not HTTP, and what it counts against until it is closed. The parts hold the place.
+pub(crate) struct Line {
+    pub(crate) parts: Parts,
+    _caller: Caller,
+}
+
+impl Site {
+    /// A new connection to this origin; over TLS for `server_name` where one is given.
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        is_driven: bool,
+        server_name: Option<ServerName<'static>>,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<Line> {
+        let caller = Caller::enter(self, is_driven)?;
+        let begun = Instant::now();
+        let patience = begun + self.shared.config.acquire_timeout;
+        let site = Arc::clone(self);
+        let dialling = async move {
+            let Grant::Place(place) = site.shared.place(site.index, false).await? else {
+                unreachable!("only a place was asked for")
+            };
+            site.shared.dialer.dial(&site.route, place, Offer::Raw(server_name.as_ref())).await
+        };
+        match drive::before(patience.min(deadline), process::spawn(dialling)?).await {
+            Some(Some(Ok(Dialled::Raw(parts)))) => Ok(Line { parts, _caller: caller }),
+            Some(Some(Ok(_))) => unreachable!("nothing else was asked for"),
+            Some(Some(Err(error))) => {
+                self.dial_failed(&error, begun);
+                Err(error.with_host(self.label.clone()))
+            }
+            Some(None) => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
+            None => Err(self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone())),
+        }
+    }
+}
+
+/// What carries one exchange.
+pub(crate) enum Leased {
+    Connection(Lease),
+    Stream(Stream),
+}
+
+/// A stream in use.
+pub(crate) struct Stream {
+    slot: Slot,
+    caller: Caller,
+}
+
+impl Leased {
+    /// Gives back what was not used.
+    pub(crate) fn end(self, now: Instant) {
+        if let Leased::Connection(lease) = self {
+            lease.end(now);
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.slot.channel
+    }
+}
+
+impl Drop for Stream {
+    /// A connection that is never idle must not keep everybody else from its place for ever.
+    fn drop(&mut self) {
+        let (site, channel) = (&self.caller.0, &self.slot.channel);
+        if site.shared.places.wish(site.index) != Wish::Nothing
+            && (channel.active() <= 1 || channel.has_had_its_turns(TURNS))
+        {
+            channel.retire();
+            site.shared.counters.evictions.one();
+        }
+    }
+}
+
+/// A connection in use. Dropping it closes the connection; [`Lease::end`] gives it back.
+pub(crate) struct Lease {
+    connection: Option<Object<Maker>>,
+    caller: Caller,
+}
+
+impl Lease {
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a lease has its connection until it ends")
+    }
+
+    /// Gives a connection back whose exchange has ended cleanly: to the pool, to the first who waits for a place if it
+    /// is for the same origin, or to nobody, so that its place goes to another origin.
+    pub(crate) fn end(mut self, now: Instant) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        let site = &self.caller.0;
+        connection.idle_since = now;
+        connection.was_idle = true;
+        let places = &site.shared.places;
+        if site.holds(connection.address.ip()) && places.wish(site.index) == Wish::Nothing {
+            drop(connection);
+            if places.wish(site.index) != Wish::Nothing && site.close_one_idle() {
+                // Somebody began to wait for a place in between, and found nothing idle to close.
+                site.shared.counters.evictions.one();
+            }
+            return;
+        }
+        let connection = Object::take(connection);
+        if site.shared.is_fit(&site.host, &connection, now) {
+            // What nobody of this origin waits for comes back, and is closed by being dropped.
+            drop(places.hand_over(site.index, connection));
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
