@@ -49,6 +49,7 @@ pub(crate) enum Take {
 }
 
 /// What a call has brought.
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that every call brings: a box would cost it")]
 pub(crate) enum Taken {
     Whole(Response),
     Head(Box<Opened>),
@@ -63,6 +64,7 @@ pub(crate) struct Opened {
 }
 
 /// Where the rest of an answer comes from.
+#[expect(clippy::large_enum_variant, reason = "it is held in one box with everything else of an answer")]
 pub(crate) enum Flow {
     Connection { lease: Lease, begun: Begun },
     // The exchange is dropped first: its end is what makes the stream free.
@@ -472,7 +474,7 @@ impl Core {
                 channel.retire();
             }
             // One that was going when it was taken is replaced, as one that died idle is.
-            let is_replaced = error.reason() == Reason::ConnectGoAway;
+            let is_replaced = error.reason() == Reason::ConnectGoAway && channel.has_answered();
             (error.with_address(channel.address), is_replaced)
         };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;

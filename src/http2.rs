@@ -27,6 +27,7 @@ use crate::process;
 use crate::request::{OwnFields, Request};
 use crate::response::{Headers, Packing};
 use crate::stream::{Io, Meter};
+use crate::tls;
 use crate::upload::Upload;
 use crate::watch::{Bounds, Keeping, Watch};
 use crate::wire::Fault;
@@ -85,6 +86,8 @@ struct Shared {
     heard_at: AtomicU64,
     /// The greatest header block so far, in bytes on the wire.
     largest_block: AtomicUsize,
+    /// Whether a request was ever answered on it.
+    has_answered: AtomicBool,
     /// Streams given up whose data came in small pieces: h2 holds the pieces still to come against the connection.
     given_up: AtomicUsize,
 }
@@ -182,6 +185,11 @@ impl Channel {
 
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         (self.active() == 0).then(|| *locked(&self.idle_since))
+    }
+
+    /// Whether it has been of use: where one that never was fails, another one may do so too.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.shared.has_answered.load(Ordering::Relaxed)
     }
 
     /// How long ago something came on it.
@@ -291,12 +299,16 @@ impl AsyncRead for Guarded {
         let Guarded { io, flood, opened, made_at, shared } = &mut *self;
         let before = into.filled().len();
         if let Err(error) = ready!(Pin::new(io).poll_read(cx, into)) {
-            // What h2 hands on to its streams has lost what is inside.
-            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                let detail = "the TLS session was ended by an alert or a broken record";
-                // The first fault is the one that counts.
-                let _ = shared.fault.set((Reason::TlsAlert, detail));
-            }
+            // What h2 hands on to its streams has lost what is inside. The first fault is the one that counts.
+            let _ = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::AlertReceived(alert)) if tls::alert_reason(*alert) == Reason::TlsClientAuth => {
+                    shared.fault.set((Reason::TlsClientAuth, "the target ended the handshake with an alert about it"))
+                }
+                Some(_) => {
+                    shared.fault.set((Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"))
+                }
+                None => Ok(()),
+            };
             return Poll::Ready(Err(error));
         }
         shared.is_settled.store(true, Ordering::SeqCst);
@@ -447,6 +459,7 @@ impl Exchange {
         })
         .await?;
         line.is_answered = true;
+        line.shared.has_answered.store(true, Ordering::Relaxed);
         line.watch.answered();
         let head_at = Instant::now();
         let (head, body) = answer.into_parts();
@@ -572,6 +585,9 @@ impl Line {
         } else if error.is_remote() && code == Some(h2::Reason::REFUSED_STREAM) && !self.is_answered {
             self.meter.sent.store(0, Ordering::Relaxed);
             (Reason::ConnectStreamRefused, "the far side refused the stream and has not processed it".to_owned())
+        } else if let Some((Reason::TlsClientAuth, detail)) = self.shared.fault.get() {
+            // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
+            return Error::new(Reason::TlsClientAuth, Phase::Handshake, *detail);
         } else if let Some((reason, detail)) = self.shared.fault.get() {
             (*reason, (*detail).to_owned())
         } else if error.is_library() && code == Some(h2::Reason::ENHANCE_YOUR_CALM) {

@@ -314,9 +314,12 @@ pub struct AsyncReader {
     piece: Bytes,
 }
 
+/// A read under way, which holds what it reads from.
+type Read = Pin<Box<dyn Future<Output = (Box<Incoming>, Result<Option<Bytes>>)> + Send>>;
+
 enum State {
     Idle(Box<Incoming>),
-    Reading(Pin<Box<dyn Future<Output = (Box<Incoming>, Result<Option<Bytes>>)> + Send>>),
+    Reading(Read),
     /// Between the two, for the length of one function.
     Moving,
 }

@@ -126,7 +126,28 @@ pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
         rustls::Error::InvalidMessage(_) => Reason::TlsNotTls,
         _ => Reason::TlsProtocol,
     };
-    (reason, format!("{tls}"))
+    (reason, describe(tls))
+}
+
+/// The failure in words. Where it is a matter of time the local time is named: a clock can be wrong too.
+fn describe(error: &rustls::Error) -> String {
+    let at = |time: u64| {
+        let time = i64::try_from(time).ok().and_then(|time| jiff::Timestamp::from_second(time).ok());
+        time.map_or_else(|| "a time beyond all calendars".to_owned(), |time| time.to_string())
+    };
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+            format!("the certificate ended {}, and the local time is {}", at(not_after.as_secs()), at(time.as_secs()))
+        }
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { time, not_before }) => {
+            format!("the certificate begins {}, and the local time is {}", at(not_before.as_secs()), at(time.as_secs()))
+        }
+        // Not with the names that it has instead: there may be thousands.
+        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) => {
+            format!("the certificate is for other names than {}", expected.to_str())
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What it means that the far side ended a session with this alert. Those about a certificate are about ours.
