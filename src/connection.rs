@@ -18,7 +18,7 @@ use http::StatusCode;
 use crate::body::Content;
 use crate::config::EXPECT_TIMEOUT;
 use crate::drive::{self, Alarm};
-use crate::error::{Reason, Result};
+use crate::error::{Delivery, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
 use crate::request::{OwnFields, Request};
@@ -35,6 +35,8 @@ const READ: usize = 8 * 1024;
 const BODY_READ: usize = 256 * 1024;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
+/// Records without content that are read before a request; more are no session tickets.
+const READS_IN_A_PROBE: usize = 16;
 /// A buffer that has grown beyond this for one exchange is given back after it.
 const KEPT_BUFFER: usize = 2 * READ;
 
@@ -235,25 +237,24 @@ impl Connection {
     /// One look at the socket, without waiting: an end of the stream or bytes that nobody asked for are found before
     /// anything is written.
     async fn probe(&mut self, watch: &Watch) -> Result<()> {
-        poll_fn(|cx| {
-            loop {
+        let probed = poll_fn(|cx| {
+            for _ in 0..READS_IN_A_PROBE {
                 drive::look_again();
                 let before = self.meter.received.load(Relaxed);
-                break Poll::Ready(match self.io.poll_fill(cx, &mut self.buffer, READ) {
+                match self.io.poll_fill(cx, &mut self.buffer, READ) {
                     // TLS has taken in records without content (session tickets); an end may stand behind them.
-                    Poll::Pending if self.meter.received.load(Relaxed) != before => continue,
-                    Poll::Pending => Ok(()),
-                    Poll::Ready(Ok(0)) => Err(watch.closed(&self.meter)),
-                    Poll::Ready(Ok(_)) => Err(watch.failed(
-                        &self.meter,
-                        Reason::ProtocolUnexpected,
-                        "the far side sent what nobody asked for",
-                    )),
-                    Poll::Ready(Err(error)) => Err(watch.broken(&self.meter, error)),
-                });
+                    Poll::Pending if self.meter.received.load(Relaxed) != before => {}
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(watch.closed(&self.meter))),
+                    Poll::Ready(Ok(_)) => break,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(watch.broken(&self.meter, error))),
+                }
             }
-        })
-        .await
+            let detail = "the far side sent what nobody asked for";
+            Poll::Ready(Err(watch.failed(&self.meter, Reason::ProtocolUnexpected, detail)))
+        });
+        // Whatever went out was TLS's own: nothing of the request has.
+        probed.await.map_err(|error| error.with_delivery(Delivery::NotSent))
     }
 
     /// Writes the head and the body behind it. Where the far side answers before the end of them the rest is not sent

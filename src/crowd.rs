@@ -55,6 +55,7 @@ pub(crate) fn is_refusal(reason: Reason) -> bool {
             | Reason::ConnectTimeout
             | Reason::TlsClosed
             | Reason::TlsTimeout
+            | Reason::ProxyUnavailable
     )
 }
 

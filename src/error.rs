@@ -138,7 +138,8 @@ reasons! {
     }
     Proxy {
         ProxyAuth "Auth" "The proxy wants credentials, or refused those it was given.";
-        ProxyStatus "Status" "The proxy would or could not open a tunnel to the target.";
+        ProxyStatus "Status" "The proxy would not open a tunnel to the target.";
+        ProxyUnavailable "Unavailable" "The proxy could not open a tunnel to the target now.";
         ProxyProtocol "Protocol" "The proxy broke the protocol or closed the connection.";
         ProxyTimeout "Timeout" "The proxy opened no tunnel in time.";
     }
@@ -428,7 +429,7 @@ fn advice(reason: Reason) -> &'static str {
             "ask the target for the body as it is: send Accept-Encoding: identity"
         }
         Reason::ProxyAuth => "give user and password in option proxy: http://user:password@host:port, percent-encoded",
-        Reason::ProxyStatus => {
+        Reason::ProxyStatus | Reason::ProxyUnavailable => {
             "ask the proxy's owner to allow tunnels to this address and port, and whether the proxy has a route to it"
         }
         Reason::ProxyProtocol => "check scheme, host and port in option proxy: something else may listen there",

@@ -300,15 +300,8 @@ impl AsyncRead for Guarded {
         let before = into.filled().len();
         if let Err(error) = ready!(Pin::new(io).poll_read(cx, into)) {
             // What h2 hands on to its streams has lost what is inside. The first fault is the one that counts.
-            let _ = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(rustls::Error::AlertReceived(alert)) if tls::alert_reason(*alert) == Reason::TlsClientAuth => {
-                    shared.fault.set((Reason::TlsClientAuth, "the target ended the handshake with an alert about it"))
-                }
-                Some(_) => {
-                    shared.fault.set((Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"))
-                }
-                None => Ok(()),
-            };
+            let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let _ = tls.map_or(Ok(()), |error| shared.fault.set(tls::session_reason(error)));
             return Poll::Ready(Err(error));
         }
         shared.is_settled.store(true, Ordering::SeqCst);

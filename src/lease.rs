@@ -17,7 +17,7 @@ use crate::connection::{Connection, Parts};
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::http2::Channel;
-use crate::limit::{Grant, Wish};
+use crate::limit::{Grant, Wants, Wish};
 use crate::process;
 use crate::site::{Maker, Site};
 use crate::streams::{Slot, Turn};
@@ -138,9 +138,11 @@ impl Site {
         let patience = begun + self.shared.config.acquire_timeout;
         let site = Arc::clone(self);
         let dialling = async move {
-            let Grant::Place(place) = site.shared.place(site.index, false).await? else {
+            let turn = site.sockets.acquire().await.ok();
+            let Grant::Place(place) = site.shared.place(site.index, Wants::Place).await? else {
                 unreachable!("only a place was asked for")
             };
+            drop(turn);
             site.shared.dialer.dial(&site.route, place, Offer::Raw(server_name.as_ref())).await
         };
         match drive::before(patience.min(deadline), process::spawn(dialling)?).await {
@@ -187,7 +189,7 @@ impl Drop for Stream {
     /// A connection that is never idle must not keep everybody else from its place for ever.
     fn drop(&mut self) {
         let (site, channel) = (&self.caller.0, &self.slot.channel);
-        if site.shared.places.wish(site.index) != Wish::Nothing
+        if site.shared.places.wishes_streams_gone(site.index)
             && (channel.active() <= 1 || channel.has_had_its_turns(TURNS))
         {
             channel.retire();

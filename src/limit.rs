@@ -36,9 +36,19 @@ struct Room {
 
 struct Waiter<C> {
     origin: usize,
-    /// Whether a live connection will do.
-    takes_over: bool,
+    wants: Wants,
     grant: oneshot::Sender<Grant<C>>,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// A connection that carries one exchange at a time: a live one will do.
+    Connection,
+    /// A place for a connection with streams, on behalf of those who will also take a stream of another.
+    Streams,
+    /// A place for something else.
+    Place,
 }
 
 /// What ends a wait.
@@ -122,9 +132,9 @@ impl<C> Places<C> {
     }
 
     /// Joins the queue; dropping the receiver leaves it.
-    pub(crate) fn wait(self: &Arc<Self>, origin: usize, takes_over: bool) -> oneshot::Receiver<Grant<C>> {
+    pub(crate) fn wait(self: &Arc<Self>, origin: usize, wants: Wants) -> oneshot::Receiver<Grant<C>> {
         let (grant, granted) = oneshot::channel();
-        self.change(|state| state.queue.push_back(Waiter { origin, takes_over, grant }));
+        self.change(|state| state.queue.push_back(Waiter { origin, wants, grant }));
         granted
     }
 
@@ -138,13 +148,29 @@ impl<C> Places<C> {
         state.wish(origin)
     }
 
+    /// Whether a connection of this origin that carries streams should give its place up: not for those who will be glad
+    /// of its streams.
+    pub(crate) fn wishes_streams_gone(&self, origin: usize) -> bool {
+        if self.pressure.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        let mut state = self.state();
+        state.forget_the_gone();
+        let is_glad = |waiter: &Waiter<C>| waiter.origin == origin && waiter.wants == Wants::Streams;
+        match state.wish(origin) {
+            Wish::Nothing => false,
+            _ if state.is_exceeded(origin) => true,
+            _ => state.next_after(origin, |waiter| !is_glad(waiter)).is_some(),
+        }
+    }
+
     /// Hands a live connection to the first who would get its place if that one takes it over; else gives it back.
     pub(crate) fn hand_over(self: &Arc<Self>, origin: usize, mut connection: C) -> Result<(), C> {
         loop {
             let mut state = self.state();
             state.forget_the_gone();
             let next = match state.wish(origin) {
-                Wish::Itself => state.next_after(origin),
+                Wish::Itself => state.next_after(origin, |_| true),
                 Wish::Place | Wish::Nothing => None,
             };
             let waiter = next.and_then(|at| state.queue.remove(at));
@@ -201,22 +227,26 @@ impl<C> State<C> {
         has_room
     }
 
-    /// Who would be served if a place of this origin came free.
-    fn next_after(&self, origin: usize) -> Option<usize> {
+    fn is_exceeded(&self, origin: usize) -> bool {
+        self.all.is_exceeded() || self.origins[origin].is_exceeded()
+    }
+
+    /// Who would be served if a place of this origin came free, of those who count.
+    fn next_after(&self, origin: usize, counts: impl Fn(&Waiter<C>) -> bool) -> Option<usize> {
         let all = Room { live: self.all.live - 1, ..self.all };
         self.queue.iter().position(|waiter| {
             let room = self.origins[waiter.origin];
             let room = Room { live: room.live - usize::from(waiter.origin == origin), ..room };
-            all.has_room() && room.has_room()
+            all.has_room() && room.has_room() && counts(waiter)
         })
     }
 
     fn wish(&self, origin: usize) -> Wish {
-        if self.all.is_exceeded() || self.origins[origin].is_exceeded() {
+        if self.is_exceeded(origin) {
             return Wish::Place;
         }
-        match self.next_after(origin).map(|at| &self.queue[at]) {
-            Some(waiter) if waiter.origin == origin && waiter.takes_over => Wish::Itself,
+        match self.next_after(origin, |_| true).map(|at| &self.queue[at]) {
+            Some(waiter) if waiter.origin == origin && waiter.wants == Wants::Connection => Wish::Itself,
             Some(_) => Wish::Place,
             None => Wish::Nothing,
         }
@@ -264,7 +294,7 @@ mod tests {
     fn places_go_to_those_who_wait_in_their_order() {
         let places = places(1, &[1, 1]);
         let first = places.try_take(0).unwrap();
-        let (mut second, mut third) = (places.wait(0, true), places.wait(1, true));
+        let (mut second, mut third) = (places.wait(0, Wants::Connection), places.wait(1, Wants::Connection));
         assert!(places.try_take(0).is_none());
         drop(first);
         let second = place(&mut second).unwrap();
@@ -278,7 +308,7 @@ mod tests {
     fn who_leaves_the_queue_loses_nobody_s_place() {
         let places = places(1, &[1]);
         let taken = places.try_take(0).unwrap();
-        let (second, mut third) = (places.wait(0, true), places.wait(0, true));
+        let (second, mut third) = (places.wait(0, Wants::Connection), places.wait(0, Wants::Connection));
         drop(second);
         drop(taken);
         assert!(place(&mut third).is_some());
@@ -290,7 +320,7 @@ mod tests {
     fn a_grant_that_nobody_collects_comes_back() {
         let places = places(1, &[1]);
         let taken = places.try_take(0).unwrap();
-        let second = places.wait(0, true);
+        let second = places.wait(0, Wants::Connection);
         drop(taken);
         drop(second);
         assert!(places.try_take(0).is_some());
@@ -300,22 +330,32 @@ mod tests {
     fn a_connection_is_handed_over_only_within_its_origin_and_only_to_who_takes_it() {
         let places = places(2, &[1, 1]);
         let (_one, _other) = (places.try_take(0).unwrap(), places.try_take(1).unwrap());
-        let mut waiter = places.wait(0, true);
+        let mut waiter = places.wait(0, Wants::Connection);
         assert_eq!(places.wish(1), Wish::Nothing);
         assert_eq!(places.hand_over(1, "connection"), Err("connection"));
         assert_eq!(places.wish(0), Wish::Itself);
         assert_eq!(places.hand_over(0, "connection"), Ok(()));
         assert!(matches!(waiter.try_recv(), Ok(Grant::Handover("connection"))));
-        let _place_only = places.wait(0, false);
+        let _place_only = places.wait(0, Wants::Place);
         assert_eq!(places.wish(0), Wish::Place);
         assert_eq!(places.hand_over(0, "connection"), Err("connection"));
+    }
+
+    #[test]
+    fn streams_are_not_given_up_for_those_who_want_streams() {
+        let places = places(1, &[1, 1]);
+        let _taken = places.try_take(0).unwrap();
+        let _grower = places.wait(0, Wants::Streams);
+        assert_eq!((places.wish(0), places.wishes_streams_gone(0)), (Wish::Place, false));
+        let _other = places.wait(1, Wants::Connection);
+        assert!(places.wishes_streams_gone(0));
     }
 
     #[test]
     fn an_origin_at_its_cap_holds_nobody_else_up() {
         let places = places(3, &[1, 2]);
         let one = places.try_take(0).unwrap();
-        let mut second = places.wait(0, true);
+        let mut second = places.wait(0, Wants::Connection);
         assert!(places.try_take(1).is_some(), "another origin goes first");
         assert_eq!(places.wish(1), Wish::Nothing);
         drop(one);
@@ -328,12 +368,12 @@ mod tests {
         let taken: Vec<_> = (0..4).map(|_| places.try_take(0).unwrap()).collect();
         places.set_cap(0, 2);
         assert_eq!(places.wish(0), Wish::Place);
-        let mut waiter = places.wait(0, true);
+        let mut waiter = places.wait(0, Wants::Connection);
         drop(taken);
         assert!(place(&mut waiter).is_some());
         let kept: Vec<_> = std::iter::from_fn(|| places.try_take(0)).collect();
         assert_eq!(kept.len(), 2);
-        let mut waiter = places.wait(0, true);
+        let mut waiter = places.wait(0, Wants::Connection);
         places.set_cap(0, 3);
         assert!(place(&mut waiter).is_some());
         places.set_total(1);
@@ -351,7 +391,7 @@ mod tests {
             for (step, which) in steps {
                 match step {
                     0 => held.extend(places.try_take(which)),
-                    1 => waiting.push(places.wait(which, true)),
+                    1 => waiting.push(places.wait(which, Wants::Connection)),
                     2 if !held.is_empty() => drop(held.swap_remove(which % held.len())),
                     3 if !waiting.is_empty() => drop(waiting.swap_remove(which % waiting.len())),
                     _ => {}

@@ -110,6 +110,9 @@ fn may_help(reason: Reason) -> bool {
     match reason.kind() {
         Kind::Connect => true,
         Kind::Protocol => matches!(reason, Reason::ProtocolIncomplete),
+        Kind::Proxy => {
+            matches!(reason, Reason::ProxyUnavailable | Reason::ProxyTimeout | Reason::ProxyProtocol)
+        }
         Kind::Tls => matches!(reason, Reason::TlsTimeout | Reason::TlsClosed),
         Kind::Timeout => matches!(reason, Reason::TimeoutStalled),
         _ => false,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use http::StatusCode;
+use tokio::sync::Semaphore;
 
 use crate::config::{Config, LEAST_TELLING_IDLE, Protocol};
 use crate::connect::{Dialer, Dialled, Offer, Route};
@@ -21,7 +22,7 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::http2::{Care, Channel};
-use crate::limit::{Grant, Places, Wish};
+use crate::limit::{Grant, Places, Wants, Wish};
 use crate::origin::Scheme;
 use crate::pins::Host;
 use crate::process;
@@ -48,6 +49,9 @@ pub(crate) struct Site {
     spare: Spare,
     /// What the way to this origin bears.
     crowd: Crowd,
+    /// Those who may stand in the queue for a place to open a socket: as many as of those who want to exchange, so that
+    /// the many who want sockets don't crowd out the others.
+    pub(crate) sockets: Semaphore,
     /// Those who hold or wait for a connection.
     pub(crate) callers: AtomicUsize,
     pub(crate) shared: Arc<Shared>,
@@ -112,7 +116,7 @@ impl managed::Manager for Maker {
         if let Some(connection) = spare {
             return Ok(connection);
         }
-        let place = match self.shared.place(self.index, true).await? {
+        let place = match self.shared.place(self.index, Wants::Connection).await? {
             Grant::Handover(connection) => return Ok(connection),
             Grant::Place(place) => place,
         };
@@ -140,13 +144,13 @@ impl managed::Manager for Maker {
 
 impl Shared {
     /// The right to dial, or a connection of this origin that came free meanwhile, for one who takes that too.
-    pub(crate) async fn place(&self, index: usize, takes_over: bool) -> Result<Grant<Box<Connection>>> {
+    pub(crate) async fn place(&self, index: usize, wants: Wants) -> Result<Grant<Box<Connection>>> {
         let places = &self.places;
         if let Some(place) = places.try_take(index) {
             return Ok(Grant::Place(place));
         }
         self.counters.waits.one();
-        let granted = places.wait(index, takes_over);
+        let granted = places.wait(index, wants);
         // Only now: a connection that became idle before the queue knew of this caller is found here, one that becomes
         // idle later is given to the queue.
         (self.evict)(index);
@@ -180,6 +184,7 @@ impl Site {
                 route,
                 spare,
                 crowd: Crowd::new(Limits { connections: connections_cap, streams: connections_cap * max_streams }),
+                sockets: Semaphore::new(connections_cap),
                 callers: AtomicUsize::new(0),
                 shared,
                 index,
@@ -338,7 +343,7 @@ impl Site {
     async fn grow_by_one(self: &Arc<Self>) -> bool {
         let config = &self.shared.config;
         let patience = Instant::now() + config.acquire_timeout;
-        let granted = drive::before(patience, pin!(self.shared.place(self.index, false))).await;
+        let granted = drive::before(patience, pin!(self.shared.place(self.index, Wants::Streams))).await;
         let place = match granted {
             // Nobody may have waited that long.
             None => return self.streams.is_wanted(),

@@ -13,7 +13,7 @@ use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme};
 
 use crate::config::Config;
 use crate::error::{Error, Phase, Reason, Result};
@@ -119,11 +119,17 @@ pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
         rustls::Error::InvalidCertificate(certificate) => certificate_reason(certificate),
         rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
         | rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)
+        | rustls::Error::AlertReceived(rustls::AlertDescription::InsufficientSecurity)
         | rustls::Error::PeerIncompatible(_) => Reason::TlsVersion,
         rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
         | rustls::Error::NoApplicationProtocol => Reason::TlsAlpn,
         rustls::Error::AlertReceived(alert) => alert_reason(*alert),
-        rustls::Error::InvalidMessage(_) => Reason::TlsNotTls,
+        // What the first bytes of another protocol look like, read as a record.
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) => Reason::TlsNotTls,
         _ => Reason::TlsProtocol,
     };
     (reason, describe(tls))
@@ -163,6 +169,18 @@ pub(crate) fn alert_reason(alert: rustls::AlertDescription) -> Reason {
         | Alert::UnknownCA
         | Alert::AccessDenied => Reason::TlsClientAuth,
         _ => Reason::TlsAlert,
+    }
+}
+
+/// What it means that a session has failed after its handshake.
+pub(crate) fn session_reason(error: &rustls::Error) -> (Reason, &'static str) {
+    match error {
+        rustls::Error::AlertReceived(alert) => match alert_reason(*alert) {
+            Reason::TlsClientAuth => (Reason::TlsClientAuth, "the target ended the handshake with an alert about it"),
+            reason => (reason, "the far side ended the TLS session with an alert"),
+        },
+        rustls::Error::DecryptError => (Reason::TlsAlert, "a record of the TLS session is broken"),
+        _ => (Reason::TlsProtocol, "the far side broke the TLS protocol"),
     }
 }
 

@@ -45,13 +45,7 @@ where
 
 /// Whether another address of the target may be luckier: the proxy works and could not reach this one.
 pub(crate) fn may_try_elsewhere(error: &Error) -> bool {
-    match error.source().and_then(|source| source.downcast_ref()) {
-        Some(Refusal::Status(status)) => {
-            matches!(*status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-        }
-        Some(Refusal::Reply(reply)) => matches!(reply, 3..=6),
-        None => false,
-    }
+    error.reason() == Reason::ProxyUnavailable
 }
 
 /// The number a proxy refused with: the source of its error.
@@ -62,6 +56,17 @@ enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it may be otherwise later, or for another address.
+    fn is_passing(&self) -> bool {
+        match self {
+            Refusal::Status(status) => matches!(
+                *status,
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
+            Refusal::Reply(reply) => matches!(reply, 3..=6),
+        }
+    }
+
     fn error(self, target: SocketAddr) -> Error {
         let detail = match self {
             // The standard's words, not the proxy's: what it writes may repeat what it was sent.
@@ -84,7 +89,8 @@ impl Refusal {
                 format!("the proxy answered the request for {target} with reply {reply} ({meaning})")
             }
         };
-        failure(Reason::ProxyStatus, detail).with_source(self)
+        let reason = if self.is_passing() { Reason::ProxyUnavailable } else { Reason::ProxyStatus };
+        failure(reason, detail).with_source(self)
     }
 }
 
@@ -488,8 +494,8 @@ mod tests {
         ] {
             let answer = format!("HTTP/1.1 {status} s3cret\r\nVia: s3cret\r\nContent-Length: 6\r\n\r\ns3cret");
             let outcome = answered(HTTP_AUTH, answer.as_bytes());
-            outcome.failed(Reason::ProxyStatus, words);
-            outcome.failed(Reason::ProxyStatus, TARGET);
+            outcome.failed(if elsewhere { Reason::ProxyUnavailable } else { Reason::ProxyStatus }, words);
+            outcome.failed(if elsewhere { Reason::ProxyUnavailable } else { Reason::ProxyStatus }, TARGET);
             assert_eq!(may_try_elsewhere(outcome.refused()), elsewhere, "{status}");
         }
     }
@@ -610,8 +616,11 @@ mod tests {
         ] {
             for rest in [&[][..], &[0], &[0, 1, 0, 0, 0, 0, 0, 0]] {
                 let outcome = answered(SOCKS_AUTH, &[CHOSE_NONE, &[5, reply], rest].concat());
-                outcome.failed(Reason::ProxyStatus, words);
-                outcome.failed(Reason::ProxyStatus, &format!("reply {reply} "));
+                outcome.failed(if elsewhere { Reason::ProxyUnavailable } else { Reason::ProxyStatus }, words);
+                outcome.failed(
+                    if elsewhere { Reason::ProxyUnavailable } else { Reason::ProxyStatus },
+                    &format!("reply {reply} "),
+                );
                 assert_eq!(may_try_elsewhere(outcome.refused()), elsewhere, "{reply}");
             }
         }

@@ -212,24 +212,19 @@ impl Watch {
     /// The socket or the TLS session has failed.
     pub(crate) fn broken(&self, meter: &Meter, error: io::Error) -> Error {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::AlertReceived(alert)) = tls
-            && tls::alert_reason(*alert) == Reason::TlsClientAuth
-        {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(tls::session_reason);
+        if let Some((Reason::TlsClientAuth, detail)) = tls {
             // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
-            let detail = format!("the target ended the handshake with the alert {alert:?}");
             return Error::new(Reason::TlsClientAuth, Phase::Handshake, detail).with_source(error);
         }
-        let is_tls = tls.is_some();
-        let (reason, detail) = match error.kind() {
-            // A missing close_notify is none of rustls's errors: tokio-rustls makes that an unexpected end.
-            _ if is_tls => (Reason::TlsAlert, "the TLS session was ended by an alert or a broken record"),
+        // A missing close_notify is none of rustls's errors: tokio-rustls makes that an unexpected end.
+        let (reason, detail) = tls.unwrap_or_else(|| match error.kind() {
             TimedOut => (Reason::TimeoutStalled, "the peer does not acknowledge what was sent"),
             _ if self.answered => (Reason::ProtocolIncomplete, "the connection ended inside the body"),
             ConnectionReset | BrokenPipe | ConnectionAborted => (Reason::ConnectReset, "the connection was reset"),
             UnexpectedEof => (Reason::ConnectClosed, "the connection was closed"),
             _ => (Reason::ConnectIo, "the connection failed"),
-        };
+        });
         self.failed(meter, reason, detail).with_source(error)
     }
 }

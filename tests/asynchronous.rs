@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{assert_failed, client, eventually, host, http, network, secure};
 use pinlink::{AsyncClient, Client, Delivery, Reason, Request};
-use pinlink_box::{Fault, Network};
+use pinlink_box::{Fault, Network, OverCap, Plan, ProxyPlan};
 
 /// The smallest executor there is: no reactor, no timer, one parked thread.
 fn park_on<F: Future>(future: F) -> F::Output {

@@ -1,10 +1,10 @@
-//! Promise: whoever leaves takes nothing along. Ten thousand calls are given up at random points (at some poll, or within
-//! three milliseconds), while they queue, dial, shake hands, send, wait or read; no place, socket or stream is lost, no
-//! other call feels it, and no answer that came too late is ever seen by the next.
+//! Promise: whoever leaves takes nothing along. Ten thousand calls are given up at random points (at some poll, or
+//! within three milliseconds), while they queue, dial, shake hands, send, wait or read; no place, socket or stream is
+//! lost, no other call feels it, and no answer that came too late is ever seen by the next.
 //!
 //! Random numbers come from fixed seeds; what the machine makes of them differs from run to run. Open descriptors are
-//! counted over the whole process, so this file has one test. The runtime's tasks can't be counted from outside: one that
-//! was left behind would keep a socket, which can.
+//! counted over the whole process, so this file has one test. The runtime's tasks can't be counted from outside: one
+//! that was left behind would keep a socket, which can.
 
 mod common;
 
@@ -33,11 +33,11 @@ struct Storm {
 }
 
 const STORMS: [Storm; 5] = [
-    Storm { what: "HTTP/1.1", protocol: "http1", origin: http, cap: 16, streams: 1, cancellations: 3000 },
-    Storm { what: "HTTP/1.1 over TLS", protocol: "http1", origin: secure, cap: 16, streams: 1, cancellations: 1500 },
+    Storm { what: "HTTP/1.1", protocol: "http1", origin: http, cap: 16, streams: 1, cancellations: 4000 },
+    Storm { what: "HTTP/1.1 over TLS", protocol: "http1", origin: secure, cap: 16, streams: 1, cancellations: 1000 },
     Storm { what: "the queue", protocol: "http1", origin: http, cap: 4, streams: 1, cancellations: 2500 },
     Storm { what: "HTTP/2", protocol: "http2", origin: http, cap: 2, streams: 4, cancellations: 1500 },
-    Storm { what: "HTTP/2 over TLS", protocol: "http2", origin: secure, cap: 2, streams: 8, cancellations: 1500 },
+    Storm { what: "HTTP/2 over TLS", protocol: "http2", origin: secure, cap: 2, streams: 8, cancellations: 1000 },
 ];
 
 impl Storm {

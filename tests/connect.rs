@@ -165,27 +165,6 @@ fn t5_a_post_that_is_reset_while_it_leaves_is_sent_once_and_called_unknown() {
 }
 
 #[test]
-fn t6_a_peer_that_vanishes_while_we_wait_ends_the_call_and_its_connection() {
-    let network = network();
-    let stall = Duration::from_millis(400);
-    let client = client(&network).stall_timeout(stall).max_attempts(1_usize).build().unwrap();
-    for (method, reason) in [("GET", Reason::TimeoutStalled), ("POST", Reason::WriteOutcomeUnknown)] {
-        get(&client, &http(&network, "/rows/1"));
-        network.reset_counts();
-        network.inject(Fault::HalfOpen);
-        let begun = Instant::now();
-        let request = Request::new(method, &http(&network, "/sink/1"));
-        let error = fails(&client, &request, reason, Delivery::Unknown);
-        assert!((stall..BOUNDED).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-        assert!(everything_said(&error).contains("stall_timeout"), "{error}");
-        assert_eq!(network.counts().proxy.total, 0, "it went out on the warm connection, once");
-        eventually("the connection is closed and not pooled", || network.counts().proxy.live == 0);
-        network.heal();
-        assert_whole(&client, &network);
-    }
-}
-
-#[test]
 fn t21_work_goes_on_as_soon_as_the_network_is_back() {
     let network = network();
     let client = client(&network).connect_timeout(Duration::from_millis(300)).build().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Owns: the table, printed on every run, and the rule that it has no hole: a row has tests or a reason
 //! (`tests/parity/faults.toml`), never neither and never both, and no test is named after a row that does not exist. A
-//! test is named after its rows when its name begins with their ids: `t7_t8_a_cut_…` is a test of T7 and of T8. It reads
-//! sources only and runs no other test; a program of its own, so that the table is seen whether it passes or not.
+//! test is named after its rows when its name begins with their ids: `t7_t8_a_cut_…` is a test of T7 and of T8. It
+//! reads sources only and runs no other test; a program of its own, so that the table is seen whether it passes or not.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! The rows of FAULTS.md, section 5: what an HTTP/2 peer may do wrong, and what a caller gets of it.
 //!
-//! Most rows are a line of a table that [`play`] runs: blocking and async callers, plain and over TLS, a GET, a POST and a
-//! POST with a key. Which stream or connection ends is RFC 9113's decision; that nothing is sent twice is ours. Memory
-//! under floods is measured in `bounded.rs`.
+//! Most rows are a line of a table that [`play`] runs: blocking and async callers, plain and over TLS, with a GET, a
+//! POST and a POST with a key. Which stream or connection ends is RFC 9113's decision; that nothing is sent twice is
+//! ours. Memory under floods is measured in `bounded.rs`.
 
 mod common;
 
@@ -123,11 +123,12 @@ impl Row {
     }
 }
 
-/// Plays rows before everybody.
+/// Plays rows before everybody. What may be sent again does not depend on TLS, so there a GET must do.
 fn play(rows: &[Row]) {
     everywhere(|caller, network, url| {
+        let sorts = if url("").starts_with("https") { &Sort::ALL[..1] } else { &Sort::ALL };
         for row in rows {
-            Sort::ALL.into_iter().for_each(|sort| row.play(caller, network, url, sort));
+            sorts.iter().for_each(|sort| row.play(caller, network, url, *sort));
         }
     });
 }
@@ -222,7 +223,7 @@ fn p1_p9_no_stream_begins_on_a_connection_that_has_ended() {
                 let _ = caller.send(&client, &Request::get(&url("/last")));
                 let next = caller.send(&client, &Request::get(&url("/next"))).unwrap();
                 let stats = client.stats();
-                // The far side may have closed in the very moment: that is one connection found dead, not the same again.
+                // The far side may have closed in the very moment: that is one found dead, not the same again.
                 assert_eq!((next.trace().attempts, stats.retries), (1, 0), "{fault:?}, round {round}: {stats:?}");
                 assert!(stats.replaced <= 1, "{fault:?}, round {round}: {stats:?}");
             }
@@ -233,9 +234,9 @@ fn p1_p9_no_stream_begins_on_a_connection_that_has_ended() {
 #[test]
 fn p2_a_reset_stream_is_of_unknown_outcome_or_its_answer_incomplete() {
     let row = |fault, reason, delivery, keeps| Row { fault, reason, delivery, tries: TRIES, keeps };
-    // No error, protocol, internal, stream closed, cancel, calm, HTTP/1.1 required, and one that nobody knows.
-    let resets = [0, 1, 2, 5, 8, 11, 13, 99]
-        .map(|code| row(Fault::ResetStream(code), Reason::ConnectReset, Delivery::Unknown, true));
+    // No error, internal, cancel, calm, HTTP/1.1 required, and one that nobody knows.
+    let resets =
+        [0, 2, 8, 11, 13, 99].map(|code| row(Fault::ResetStream(code), Reason::ConnectReset, Delivery::Unknown, true));
     // In the middle of a body REFUSED_STREAM says nothing any more either.
     let late =
         [0, 7, 8].map(|code| row(Fault::ResetMidBody(code), Reason::ProtocolIncomplete, Delivery::Answered, false));
@@ -276,7 +277,7 @@ fn p3_a_head_of_continuations_without_end_is_stopped() {
             assert_eq!(seen(network, "/flood").len(), 1);
             assert_whole_at(&client, &url("/next"));
             assert_eq!(client.stats().dials, 2, "the connection is not used again");
-            // GOAWAY (ENHANCE_YOUR_CALM) may be lost in the flood that comes against it; an earlier client has said goodbye.
+            // GOAWAY (ENHANCE_YOUR_CALM) may be lost in the flood against it; an earlier client has said goodbye.
             assert!(network.complaints().iter().all(|said| said.stream == 0 && matches!(said.code, 0 | 11)));
             eventually("the flooded connection is closed", || network.counts().proxy.live == 1);
             let sent = network.counts().origins.bytes_out;
@@ -459,6 +460,20 @@ fn p7_a_lower_number_of_streams_is_obeyed_and_nobody_fails() {
 }
 
 #[test]
+fn p7_a_stream_that_ends_goes_to_who_waits_and_its_connection_stays() {
+    for origin in [http, secure] {
+        let network = start(Plan { h2_max_streams: Some(1), ..Plan::default() });
+        let client = http2(&network).max_connections(1usize).build().unwrap();
+        let urls: Vec<_> = (0..50).map(|row| origin(&network, &format!("/rows/{row}"))).collect();
+        for outcome in all_at_once(&client, &urls) {
+            assert_eq!(outcome.unwrap().status(), 200);
+        }
+        let stats = client.stats();
+        assert_eq!((stats.dials, stats.evictions, network.counts().proxy.total), (1, 0, 1), "{stats:?}");
+    }
+}
+
+#[test]
 fn p8_what_is_pushed_breaks_the_connection() {
     play(&[Row::broken(Fault::PushPromise, Reason::ProtocolHttp2)]);
 }
@@ -506,12 +521,6 @@ fn p10_a_stream_on_a_silent_connection_fails_and_the_next_try_takes_another() {
             let begun = Instant::now();
             let outcome = caller.send(&client, &sort.request(&url("/silent")));
             assert!(begun.elapsed() < DEADLINE + BOUNDED);
-            eprintln!(
-                "DBG {caller:?} {sort:?} {:?} {:?} dials {}",
-                outcome.as_ref().map(|a| a.trace().attempts).map_err(|e| e.attempts()),
-                seen(network, "/silent").iter().map(|s| (s.stream, s.client)).collect::<Vec<_>>(),
-                client.stats().dials
-            );
             let times = match sort {
                 Sort::Post => {
                     let error = outcome.unwrap_err();
@@ -543,15 +552,4 @@ fn p10_a_ping_finds_an_idle_connection_dead_before_anybody_uses_it() {
         assert_eq!((next.trace().attempts, client.stats().replaced), (1, 0));
         assert_whole_at(&client, &url("/next"));
     });
-}
-
-#[test]
-fn zz_probe() {
-    for _ in 0..3 {
-        let network = start(Plan { h2_max_streams: Some(1), ..Plan::default() });
-        let client = http2(&network).max_connections(1usize).build().unwrap();
-        let urls: Vec<_> = (0..50).map(|_| secure(&network, "/delay/5")).collect();
-        for outcome in all_at_once(&client, &urls) { outcome.unwrap(); }
-        eprintln!("DBG {:?}", client.stats());
-    }
 }

@@ -1,9 +1,9 @@
 //! FAULTS section 2, those rows that the kernel makes: ports and descriptors that run out, packets that are lost, great
 //! ones that never arrive, a backlog that overflows, and a socket that is killed under a request.
 //!
-//! Each of these tests runs in a process of its own. Where it changes ports or packets it has a network namespace of its
-//! own too, so that nobody else notices (`unshare`, `ip`, `nft` and `ss`; no right of root is needed outside it). The rest
-//! of the section is in `faults_tcp.rs`.
+//! Each of these tests runs in a process of its own. Where it changes ports or packets it has a network namespace of
+//! its own too, so that nobody else notices (`unshare`, `ip`, `nft` and `ss`; no right of root is needed outside it).
+//! The rest of the section is in `faults_tcp.rs`.
 
 mod common;
 

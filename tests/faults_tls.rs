@@ -1,89 +1,29 @@
 //! FAULTS section 3, what the box has no script for: handshakes of versions and ciphers that nobody should speak (L6),
-//! floods inside a session (L9), monstrous chains (L10), protocols that were not offered (L14), alerts in the middle
-//! (L15), a clock that is ten years off (L18), client certificates (L20) and proxies that listen in (L21).
+//! floods (L9), monstrous chains (L10), protocols that were not offered (L14), a clock that is ten years off (L18), client
+//! certificates (L20) and proxies that listen in (L21). Sessions are in faults_tls_sessions.rs.
 //!
 //! A [`Peer`] plays most of them, each to blocking and async callers and to requests that may be repeated and that may
 //! not. `openssl` and `faketime` are asked where the real thing is worth more than a script of it.
 
 mod common;
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::raw::{FINE, NAME, Peer, Wire};
-use common::session::{Authority, Identity, Session, named};
-use common::survival::{Ask, Caller, Failure, fails_as, recovers, unsent};
+use common::session::{Authority, Identity, Session, Trust, meets, named};
+use common::survival::{Ask, Caller, TIMEOUT, every_call, fails_as, recovers, recovers_alone, unsent};
 use common::*;
-use pinlink::{Builder, Error, Kind, Phase, Reason, Request};
+use pinlink::{Builder, Delivery, Phase, Reason, Request};
 use pinlink_box::{Certificate, Fault, Network};
 use rcgen::{CertificateParams, CustomExtension, SanType};
+use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ContentType, ServerConfig};
-
-/// The time of a call, where it is not what is tested.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Who asks, and for what.
-fn every_call() -> impl Iterator<Item = (Caller, Ask)> {
-    Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask)))
-}
-
-/// A CA of a test's own, and the file with it.
-struct Trust {
-    authority: Authority,
-    scratch: Scratch,
-}
-
-impl Trust {
-    fn new() -> Trust {
-        Trust::of("the test's own CA")
-    }
-
-    fn of(name: &str) -> Trust {
-        Trust { authority: Authority::root(name), scratch: Scratch::new() }
-    }
-
-    /// A builder that trusts it, and nobody else, to reach this peer over TLS.
-    fn client(&self, peer: &Peer) -> Builder {
-        let builder = peer.reached_by([peer.url("https", "")]).web_roots(false);
-        builder.ca_file(self.authority.file(&self.scratch)).backoff_max(Duration::from_millis(50))
-    }
-}
-
-/// One call into a peer's fault: it fails as it must, with as many connections as tries, each closed, and as many requests
-/// as left; and the next one, to a peer that is healed, succeeds.
-#[track_caller]
-fn meets(caller: Caller, ask: Ask, peer: &Peer, builder: Builder, failure: Failure) -> Error {
-    let client = builder.build().unwrap();
-    let error = fails_as(caller, &client, &ask.request(&peer.url("https", "/asked")), TIMEOUT, failure);
-    let attempts = failure.attempts as usize;
-    let sent = if failure.delivery == pinlink::Delivery::NotSent { 0 } else { attempts };
-    assert_eq!((peer.connections(), peer.requests("/asked")), (attempts, sent), "{caller:?} {ask:?}: {error}");
-    assert_eq!(client.stats().connections_live, 0, "{caller:?} {ask:?}: {error}");
-    peer.recovers(&client, &peer.url("https", "/after"));
-    error
-}
-
-/// As [`meets`], where what breaks the session may come together with the head of the answer, or behind it: then either
-/// doubt or an answer is true.
-#[track_caller]
-fn breaks(caller: Caller, ask: Ask, peer: &Peer, builder: Builder) -> Error {
-    let client = builder.build().unwrap();
-    let error = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap_err();
-    let kinds = if ask == Ask::Post { &[Kind::Tls, Kind::Write][..] } else { &[Kind::Tls] };
-    assert!(kinds.contains(&error.kind()), "{caller:?} {ask:?}: {error}");
-    assert_ne!(error.delivery(), pinlink::Delivery::NotSent, "{caller:?} {ask:?}: {error}");
-    assert_eq!((error.attempts(), peer.connections(), peer.requests("/asked")), (1, 1, 1), "{caller:?} {ask:?}: {error}");
-    assert_eq!(client.stats().connections_live, 0, "{caller:?} {ask:?}: {error}");
-    peer.recovers(&client, &peer.url("https", "/after"));
-    error
-}
 
 /// As [`meets`], for a peer that shows this instead of what it should.
 #[track_caller]
@@ -136,8 +76,18 @@ fn l4_a_name_is_matched_as_a_whole_and_a_wildcard_for_one_label() {
         SanType::Rfc822Name(format!("somebody@{NAME}").try_into().unwrap()),
         SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
     ];
-    let names =
-        ["*", "*.*", "*.test", "p*.test", "*r.test", "pee*.test", "*.peer.test", "peer.test.evil.example", "eer.test", "test"];
+    let names = [
+        "*",
+        "*.*",
+        "*.test",
+        "p*.test",
+        "*r.test",
+        "pee*.test",
+        "*.peer.test",
+        "peer.test.evil.example",
+        "eer.test",
+        "test",
+    ];
     for params in names.map(|name| named(&[name])).into_iter().chain([nothing, other_kinds]) {
         for caller in Caller::ALL {
             let wrong = trust.authority.sign(&params).server();
@@ -147,7 +97,8 @@ fn l4_a_name_is_matched_as_a_whole_and_a_wildcard_for_one_label() {
     // One label is what it is for.
     let peer = Peer::sound_over_tls(trust.authority.sign(&named(&["*.peer.test"])).server());
     let [one, two] = ["a", "a.b"].map(|labels| format!("https://{labels}.{NAME}:{}", peer.at.port()));
-    let builder = peer.reached_by([one.clone(), two.clone()]).pins(["a.peer.test=127.0.0.1", "a.b.peer.test=127.0.0.1"]);
+    let builder =
+        peer.reached_by([one.clone(), two.clone()]).pins(["a.peer.test=127.0.0.1", "a.b.peer.test=127.0.0.1"]);
     let client = builder.web_roots(false).ca_file(trust.authority.file(&trust.scratch)).build().unwrap();
     for caller in Caller::ALL {
         fails_as(caller, &client, &Request::get(&two), TIMEOUT, unsent(Reason::TlsWrongName, 1));
@@ -253,7 +204,7 @@ fn l6_versions_and_ciphers_that_nobody_should_speak_are_refused_and_nothing_olde
             let client = trust.client(&peer).build().unwrap();
             let error = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap_err();
             assert!(reasons.contains(&error.reason()), "{answer:x?}: {error}");
-            assert_failed(&error, error.reason(), pinlink::Delivery::NotSent);
+            assert_failed(&error, error.reason(), Delivery::NotSent);
             assert_eq!((error.attempts(), peer.connections()), (1, 1), "{answer:x?}: {error}");
             assert_eq!(client.stats().connections_live, 0);
             peer.recovers(&client, &peer.url("https", "/after"));
@@ -343,37 +294,6 @@ fn l6_an_old_server_of_openssl_s_is_refused_by_version_cipher_or_signature() {
 }
 
 #[test]
-fn l7_a_body_of_known_length_needs_no_close_notify_and_any_other_does() {
-    let trust = Trust::new();
-    for (answer, is_whole) in [
-        (FINE, true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
-        ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello", false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", false),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
-    ] {
-        for (caller, ask) in every_call() {
-            let peer = Peer::over_tls(trust.authority.right(), move |mut session, wire| {
-                session.request(wire)?;
-                session.say(answer)?;
-                // Past the session, which therefore says no close_notify.
-                session.tls.sock.shutdown(std::net::Shutdown::Write)?;
-                session.until_closed()
-            });
-            if is_whole {
-                let client = trust.client(&peer).build().unwrap();
-                let answer = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap();
-                assert_eq!((answer.text().unwrap(), answer.trace().attempts), ("hello", 1));
-                peer.recovers(&client, &peer.url("https", "/after"));
-            } else {
-                let failure = ask.broken(Reason::ProtocolIncomplete, 3);
-                meets(caller, ask, &peer, trust.client(&peer), failure);
-            }
-        }
-    }
-}
-
-#[test]
 fn l8_a_handshake_that_drips_ends_in_its_time_however_much_it_drips() {
     let trust = Trust::new();
     for caller in Caller::ALL {
@@ -391,118 +311,6 @@ fn l8_a_handshake_that_drips_ends_in_its_time_however_much_it_drips() {
         let begun = Instant::now();
         let error = meets(caller, Ask::Post, &peer, builder, unsent(Reason::TlsTimeout, 2));
         assert!(begun.elapsed() < 2 * budget + BOUNDED, "{error}");
-    }
-}
-
-/// What is sent over and over inside a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flood {
-    KeyUpdates,
-    Tickets,
-    EmptyRecords,
-    Warnings,
-}
-
-impl Flood {
-    const ALL: [Flood; 4] = [Flood::KeyUpdates, Flood::Tickets, Flood::EmptyRecords, Flood::Warnings];
-
-    /// Until the client has had enough; says when the first of it is on its way.
-    fn play(self, mut session: Session, begun: impl Fn()) -> io::Result<()> {
-        // A ticket of one byte (RFC 8446 4.6.1).
-        let ticket = [4, 0, 0, 14, 0, 0, 28, 32, 0, 0, 0, 0, 0, 0, 1, 7, 0, 0];
-        let (kind, content) = match self {
-            Flood::KeyUpdates => loop {
-                for _ in 0..64 {
-                    session.tls.conn.refresh_traffic_keys().map_err(io::Error::other)?;
-                }
-                session.tls.flush()?;
-                begun();
-            },
-            Flood::Tickets => (ContentType::Handshake, &ticket[..]),
-            Flood::EmptyRecords => (ContentType::ApplicationData, &[][..]),
-            // user_canceled, which says nothing and ends nothing.
-            Flood::Warnings => (ContentType::Alert, &[1, 90][..]),
-        };
-        let mut records = session.into_records();
-        loop {
-            let many: Vec<u8> = (0..256).flat_map(|_| records.sealed(kind, content)).collect();
-            records.socket.write_all(&many)?;
-            begun();
-        }
-    }
-}
-
-#[test]
-fn l9_a_flood_instead_of_an_answer_ends_the_session() {
-    let trust = Trust::new();
-    for (flood, (caller, ask)) in Flood::ALL.into_iter().flat_map(|flood| every_call().map(move |call| (flood, call))) {
-        let peer = Peer::over_tls(trust.authority.right(), move |mut session, wire| {
-            session.request(wire)?;
-            flood.play(session, || ())
-        });
-        let builder = trust.client(&peer).timeout(Duration::from_millis(800));
-        if flood == Flood::Tickets {
-            // Each of them is in order, so either their number is too much or the call's time is over.
-            let client = builder.build().unwrap();
-            let begun = Instant::now();
-            let error = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap_err();
-            assert!(begun.elapsed() < BOUNDED, "{caller:?} {ask:?}: {error}");
-            let text = everything_said(&error);
-            let expected = ["Tls.Protocol", "Limit.Flood", "Timeout.Total"];
-            assert!(expected.iter().any(|reason| text.contains(reason)), "{caller:?} {ask:?}: {error}");
-            assert_eq!((error.delivery(), error.attempts()), (pinlink::Delivery::Unknown, 1), "{error}");
-            assert_eq!((peer.connections(), client.stats().connections_live), (1, 0), "{error}");
-            peer.recovers(&client, &peer.url("https", "/after"));
-        } else {
-            meets(caller, ask, &peer, builder, ask.lost(Reason::TlsProtocol, 1));
-        }
-    }
-}
-
-#[test]
-fn l9_a_flood_inside_a_body_ends_the_session() {
-    let trust = Trust::new();
-    for (flood, (caller, ask)) in [Flood::KeyUpdates, Flood::EmptyRecords, Flood::Warnings]
-        .into_iter()
-        .flat_map(|flood| every_call().map(move |call| (flood, call)))
-    {
-        let peer = Peer::over_tls(trust.authority.right(), move |mut session, wire| {
-            session.request(wire)?;
-            session.say("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello")?;
-            flood.play(session, || ())
-        });
-        let error = breaks(caller, ask, &peer, trust.client(&peer).timeout(Duration::from_millis(800)));
-        assert!(everything_said(&error).contains("Tls.Protocol"), "{flood:?} {caller:?} {ask:?}: {error}");
-    }
-}
-
-#[test]
-fn l9_a_flood_on_an_idle_connection_costs_the_next_request_nothing() {
-    let trust = Trust::new();
-    for (flood, (caller, ask)) in Flood::ALL.into_iter().flat_map(|flood| every_call().map(move |call| (flood, call))) {
-        let (is_idle, is_flooded) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (wanted, begun) = (Arc::clone(&is_idle), Arc::clone(&is_flooded));
-        let peer = Peer::over_tls(trust.authority.right(), move |mut session, wire| {
-            session.request(wire)?;
-            session.say(FINE)?;
-            if wire.number == 0 {
-                eventually("the connection is idle", || wanted.load(Ordering::SeqCst));
-                return flood.play(session, || begun.store(true, Ordering::SeqCst));
-            }
-            session.until_closed()
-        });
-        let client = trust.client(&peer).timeout(Duration::from_millis(1500)).build().unwrap();
-        assert_eq!(caller.send(&client, &ask.request(&peer.url("https", "/1"))).unwrap().status(), 200);
-        is_idle.store(true, Ordering::SeqCst);
-        eventually("the flood is there", || is_flooded.load(Ordering::SeqCst));
-        let answer = caller.send(&client, &ask.request(&peer.url("https", "/2")));
-        let answer = answer.unwrap_or_else(|error| panic!("{flood:?} {caller:?} {ask:?}: {error}"));
-        let told = (answer.status(), answer.trace().attempts, answer.trace().reused);
-        assert_eq!(told, (200, 1, false), "{flood:?} {caller:?} {ask:?}");
-        assert_eq!((peer.requests("/1"), peer.requests("/2")), (1, 1), "{flood:?} {caller:?} {ask:?}");
-        client.close();
-        let client = trust.client(&peer).build().unwrap();
-        peer.recovers(&client, &peer.url("https", "/after"));
     }
 }
 
@@ -561,7 +369,7 @@ fn l10_a_monstrous_chain_costs_an_error_and_no_more() {
             let begun = Instant::now();
             let error = caller.send(&client, &Request::get(&peer.url("https", "/asked"))).unwrap_err();
             assert!(begun.elapsed() < BOUNDED, "{what}: {:?}", begun.elapsed());
-            assert_failed(&error, error.reason(), pinlink::Delivery::NotSent);
+            assert_failed(&error, error.reason(), Delivery::NotSent);
             let expected = [Reason::TlsCertificate, Reason::TlsUnknownIssuer, Reason::TlsProtocol];
             assert!(expected.contains(&error.reason()), "{what}: {error}");
             assert_eq!((error.attempts(), peer.connections()), (1, 1), "{what}: {error}");
@@ -598,7 +406,9 @@ fn l14_who_agrees_on_http_2_and_speaks_http_1_is_not_understood() {
         assert!(everything_said(&error).contains("Protocol."), "{caller:?} {ask:?}: {error}");
         assert_eq!(error.attempts(), 1, "{caller:?} {ask:?}: {error}");
         let counts = network.counts();
-        assert_eq!((counts.proxy.total, counts.origins.handshakes), (1, 1), "no second try by another protocol: {error} {:?}", client.stats());
+        // One that has ended before anything was sent may be replaced.
+        assert!(counts.proxy.total <= 3, "no storm, and no second try by another protocol: {error} {counts:?}");
+        assert!(network.seen().is_empty(), "HTTP/1.1 was tried: {:?}", network.seen());
         assert!(network.sink().is_empty());
         network.heal();
         assert_whole_at(&client, &secure(&network, "/rows/healthy"));
@@ -630,58 +440,6 @@ fn l14_no_protocol_in_common_is_said_and_one_that_nobody_offered_is_refused() {
     }
     assert_eq!(Caller::Async.send(&client, &Request::get(&url)).unwrap().status(), 200);
     recovers(&client, &network);
-}
-
-#[test]
-fn l15_a_fatal_alert_instead_of_an_answer_or_inside_it_is_named() {
-    let trust = Trust::new();
-    for (alert, name) in
-        [(20, "BadRecordMac"), (40, "HandshakeFailure"), (80, "InternalError"), (10, "UnexpectedMessage")]
-    {
-        for (caller, ask) in every_call() {
-            let config = trust.authority.right();
-            let peer = Peer::over_tls(Arc::clone(&config), move |mut session, wire| {
-                session.request(wire)?;
-                let mut records = session.into_records();
-                records.say(ContentType::Alert, &[2, alert])?;
-                records.until_closed()
-            });
-            let error = meets(caller, ask, &peer, trust.client(&peer), ask.lost(Reason::TlsAlert, 1));
-            let said = everything_said(&error);
-            assert!(said.contains("Tls.Alert") && said.contains(name), "{said}");
-
-            let peer = Peer::over_tls(config, move |mut session, wire| {
-                session.request(wire)?;
-                session.say("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello")?;
-                let mut records = session.into_records();
-                records.say(ContentType::Alert, &[2, alert])?;
-                records.until_closed()
-            });
-            let error = breaks(caller, ask, &peer, trust.client(&peer));
-            assert!(everything_said(&error).contains(name), "{error}");
-        }
-    }
-}
-
-#[test]
-fn l15_one_flipped_bit_ends_the_session() {
-    let trust = Trust::new();
-    for (caller, ask) in every_call() {
-        let peer = Peer::over_tls(trust.authority.right(), |mut session, wire| {
-            session.request(wire)?;
-            let mut records = session.into_records();
-            let mut answer = records.sealed(ContentType::ApplicationData, FINE.as_bytes());
-            answer[20] ^= 1;
-            records.socket.write_all(&answer)?;
-            records.until_closed()
-        });
-        let client = trust.client(&peer).build().unwrap();
-        let error = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap_err();
-        let kind = if ask == Ask::Post { Kind::Write } else { Kind::Tls };
-        assert_eq!((error.kind(), error.delivery()), (kind, pinlink::Delivery::Unknown), "{error}");
-        assert_eq!((error.attempts(), peer.requests("/asked")), (1, 1), "{error}");
-        peer.recovers(&client, &peer.url("https", "/after"));
-    }
 }
 
 #[test]
@@ -752,7 +510,6 @@ fn l20_who_shows_no_certificate_or_a_stranger_s_is_told_so_and_nothing_was_sent(
             network.inject(fault.clone());
             let client = builder.build().unwrap();
             let request = ask.request(&format!("{url}/sink/1"));
-            if let Err(error) = caller.send(&client, &request) { eprintln!("{fault:?} {caller:?} {ask:?} {}", everything_said(&error)); }
             let error = fails_as(caller, &client, &request, TIMEOUT, unsent(Reason::TlsClientAuth, 1));
             assert_eq!(error.phase(), Phase::Handshake, "{error}");
             assert_eq!(network.counts().origins.requests, 0, "{fault:?}");
@@ -803,13 +560,13 @@ fn l20_a_key_or_certificate_that_cannot_be_used_fails_the_build() {
         (file("client.pem"), scratch.file("text", "no key here")),
     ] {
         let error = builder.clone().client_cert(&certificate).client_key(&key).build().expect_err("it was accepted");
-        assert_failed(&error, Reason::ConfigKey, pinlink::Delivery::NotSent);
+        assert_failed(&error, Reason::ConfigKey, Delivery::NotSent);
         assert!(!everything_said(&error).contains("BEGIN"), "{error}");
     }
     let error = builder.clone().client_cert(file("client.pem")).build().expect_err("there is no key");
-    assert_failed(&error, Reason::ConfigKey, pinlink::Delivery::NotSent);
+    assert_failed(&error, Reason::ConfigKey, Delivery::NotSent);
     let error = builder.client_key(file("client.key")).build().expect_err("there is no certificate");
-    assert_failed(&error, Reason::ConfigConflict, pinlink::Delivery::NotSent);
+    assert_failed(&error, Reason::ConfigConflict, Delivery::NotSent);
     let counts = network.counts();
     assert_eq!((counts.dns.queries, counts.proxy.total), (0, 0), "nothing was asked and nothing was dialled");
 }
@@ -849,10 +606,8 @@ fn l21_a_proxy_that_listens_in_is_believed_only_where_its_ca_was_given() {
 }
 
 #[test]
-fn l2_l11_another_host_s_session_at_the_same_address_is_never_resumed_by_address() {
+fn l2_l11_a_session_of_a_name_at_the_same_address_is_never_resumed_by_address() {
     let network = network();
-    let by_name = client(&network).build().unwrap();
-    get(&by_name, &secure(&network, "/rows/1"));
     let literal = format!("https://127.0.0.1:{}", network.https(Certificate::Right));
     let client = client(&network).hosts([literal.clone(), secure(&network, ""), http(&network, "")]).build().unwrap();
     get(&client, &secure(&network, "/rows/1"));
@@ -861,6 +616,5 @@ fn l2_l11_another_host_s_session_at_the_same_address_is_never_resumed_by_address
         fails_as(caller, &client, &request, TIMEOUT, unsent(Reason::TlsWrongName, 1));
     }
     assert_eq!(network.counts().origins.resumed, 0);
-    by_name.close();
-    recovers(&client, &network);
+    recovers_alone(&client, &network);
 }

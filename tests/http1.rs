@@ -9,15 +9,10 @@ mod common;
 use std::time::Duration;
 
 use common::raw::Peer;
-use common::survival::{Ask, Caller, Failure, fails_as, recovers};
+use common::survival::{Ask, Caller, Failure, TIMEOUT, every_call, fails_as, recovers_alone};
 use common::{client, eventually, http, peer, seen, start};
 use pinlink::{AsyncClient, Delivery, Reason, Request};
 use pinlink_box::{ChunkSize, Fault, Plan, StatusLine};
-
-/// Who asks, and for what.
-fn every_call() -> impl Iterator<Item = (Caller, Ask)> {
-    Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask)))
-}
 
 /// Plays a script to every kind of call: the exact failure, as many tries as that says, every connection gone, and the next
 /// request as if nothing had been.
@@ -32,7 +27,7 @@ fn refused(script: Fault, failure: impl Fn(Ask) -> Failure) {
         network.inject(script.clone());
         let failure = failure(ask);
         let request = ask.request(&peer(&network, "/broken"));
-        fails_as(caller, &client, &request, Duration::from_secs(30), failure);
+        fails_as(caller, &client, &request, TIMEOUT, failure);
         let tries = failure.attempts as usize;
         assert_eq!(seen(&network, "/broken").len(), tries, "{script:?} {caller:?} {ask:?}");
         assert_eq!(client.stats().connections_live, 0, "{script:?} {caller:?} {ask:?}: the connection was kept");
@@ -121,7 +116,7 @@ fn h3_a_length_in_any_other_bad_form_is_refused() {
             let peer = Peer::saying(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello"));
             let client = peer.client().build().unwrap();
             let request = ask.request(&peer.url("http", "/"));
-            fails_as(caller, &client, &request, Duration::from_secs(30), ask.lost(Reason::ProtocolHead, 1));
+            fails_as(caller, &client, &request, TIMEOUT, ask.lost(Reason::ProtocolHead, 1));
             assert_eq!((peer.requests("/"), client.stats().connections_live), (1, 0), "{length:?}");
             peer.recovers(&client, &peer.url("http", "/after"));
         }
@@ -144,7 +139,7 @@ fn h4_an_answer_that_ended_early_is_asked_for_again_where_that_is_safe() {
         let answer = caller.send(&client, &ask.request(&peer(&network, "/twice"))).unwrap();
         assert_eq!((answer.text().unwrap(), answer.trace().attempts), ("hello", 2));
         assert_eq!(seen(&network, "/twice").len(), 2);
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
     }
 }
 
@@ -223,7 +218,7 @@ fn h8_a_final_answer_during_the_upload_is_delivered_and_the_upload_stops() {
         assert_eq!(seen(&network, "/upload").len(), 1, "{script:?}");
         let read = network.counts().origins.bytes_in;
         assert!(read < size as u64 / 2, "{script:?}: the upload went on: {read} bytes");
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
     }
 }
 
@@ -250,7 +245,7 @@ fn h10_an_announced_idle_limit_is_obeyed() {
                 let stats = client.stats();
                 let surprised = (stats.replaced, stats.retries);
                 assert_eq!(surprised, (0, 0), "the client knew that the connection was over (DESIGN 5)");
-                recovers(&client, &network);
+                recovers_alone(&client, &network);
             });
         }
     });
@@ -287,7 +282,7 @@ fn h15_an_unasked_408_on_an_idle_connection_is_nobody_s_answer() {
         let answer = caller.send(&client, &ask.request(&peer(&network, "/2"))).unwrap();
         assert_eq!((answer.status(), answer.trace().attempts, answer.trace().reused), (200, 1, false));
         assert_eq!(seen(&network, "/2").len(), 1);
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
     }
 }
 
@@ -326,7 +321,7 @@ fn h18_a_body_over_its_limit_is_not_read_to_its_end() {
         let client = client(&network).max_body(1000).build().unwrap();
         for path in ["/bytes/1001", "/chunked/1001"] {
             let request = ask.request(&http(&network, path));
-            fails_as(caller, &client, &request, Duration::from_secs(30), ask.broken(Reason::LimitBody, 1));
+            fails_as(caller, &client, &request, TIMEOUT, ask.broken(Reason::LimitBody, 1));
             let told = (seen(&network, path).len(), client.stats().connections_live);
             assert_eq!(told, (1, 0), "no second try, nothing pooled");
         }
@@ -334,7 +329,7 @@ fn h18_a_body_over_its_limit_is_not_read_to_its_end() {
             let size: usize = path.rsplit('/').next().unwrap().parse().unwrap();
             assert_eq!(caller.send(&client, &ask.request(&http(&network, path))).unwrap().body().len(), size);
         }
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
     }
 }
 
@@ -351,7 +346,7 @@ fn h19_an_answer_that_comes_too_late_is_never_the_next_one_s() {
         assert!(next.text().unwrap().contains(&format!("\"id\":\"{turn}\"")), "{:?}", next.text());
         assert!(!next.trace().reused);
     }
-    recovers(&client, &network);
+    recovers_alone(&client, &network);
 }
 
 #[test]
@@ -371,7 +366,7 @@ fn h19_an_answer_to_a_call_that_was_given_up_is_never_the_next_one_s() {
         });
         assert!(seen(&network, &format!("/delay/10{turn}")).len() <= 1);
     }
-    recovers(&client, &network);
+    recovers_alone(&client, &network);
 }
 
 #[test]
@@ -381,7 +376,7 @@ fn h20_fields_that_belong_to_the_client_are_refused_before_anything_is_sent() {
     let url = http(&network, "/echo");
     let refused = Failure { reason: Reason::ConfigInput, delivery: Delivery::NotSent, attempts: 0 };
     for caller in Caller::ALL {
-        let meets = |request: Request| _ = fails_as(caller, &client, &request, Duration::from_secs(30), refused);
+        let meets = |request: Request| _ = fails_as(caller, &client, &request, TIMEOUT, refused);
         for name in
             ["Host", "Content-Length", "Transfer-Encoding", "TE", "Connection", "Keep-Alive", "Upgrade", "Trailer"]
         {
@@ -403,7 +398,7 @@ fn h20_fields_that_belong_to_the_client_are_refused_before_anything_is_sent() {
             assert!(times <= 1, "{name} stands {times} times in {:?}", seen.headers);
         }
     }
-    recovers(&client, &network);
+    recovers_alone(&client, &network);
 }
 
 #[test]
@@ -443,7 +438,7 @@ fn h22_a_hundred_megabytes_of_error_are_not_read() {
         // What fits the sockets' buffers on the way, and no more.
         let sent = network.counts().origins.bytes_out;
         assert!(sent < 50 << 20, "{sent} bytes were read");
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
     }
 }
 
@@ -457,7 +452,7 @@ fn h1_h6_a_trailer_or_extension_without_end_is_cut_off() {
             let peer = Peer::saying(format!("{head}{body}"));
             let client = peer.client().build().unwrap();
             let request = ask.request(&peer.url("http", "/"));
-            fails_as(caller, &client, &request, Duration::from_secs(30), ask.broken(Reason::ProtocolChunk, 1));
+            fails_as(caller, &client, &request, TIMEOUT, ask.broken(Reason::ProtocolChunk, 1));
             assert_eq!((peer.requests("/"), client.stats().connections_live), (1, 0));
             peer.recovers(&client, &peer.url("http", "/after"));
         }
@@ -493,7 +488,7 @@ fn h21_no_answer_leaves_a_trace_in_the_next_request() {
         let [first, second] = &seen[seen.len() - 2..] else { panic!("{seen:?}") };
         assert_eq!(first.headers, second.headers);
         assert_eq!(network.counts().origins.connections, 1, "one connection, to the port that was asked for");
-        recovers(&client, &network);
+        recovers_alone(&client, &network);
         client.close();
         network.reset_counts();
     }

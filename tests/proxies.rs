@@ -130,9 +130,9 @@ fn t16_a_proxy_that_lets_nobody_through_is_asked_once() {
 #[test]
 fn t15_t16_a_proxy_that_cannot_now_is_asked_again_because_nothing_was_sent() {
     for status in [502, 503, 504] {
-        a_sick_proxy("http", &Fault::ConnectStatus(status), |_| unsent(Reason::ProxyStatus, 2));
+        a_sick_proxy("http", &Fault::ConnectStatus(status), |_| unsent(Reason::ProxyUnavailable, 2));
     }
-    a_sick_proxy("socks5", &Fault::SocksRefused(5), |_| unsent(Reason::ProxyStatus, 2));
+    a_sick_proxy("socks5", &Fault::SocksRefused(5), |_| unsent(Reason::ProxyUnavailable, 2));
     for scheme in ["http", "socks5"] {
         a_sick_proxy(scheme, &Fault::ConnectSilent, |_| unsent(Reason::ProxyTimeout, 2));
         a_sick_proxy(scheme, &Fault::TunnelClose, |_| unsent(Reason::ProxyProtocol, 2));

@@ -10,7 +10,7 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use common::survival::{Ask, Caller, fails_as, recovers, unsent};
+use common::survival::{Ask, Caller, TIMEOUT, every_call, fails_as, recovers_alone, unsent};
 use common::*;
 use pinlink::{Client, Delivery, Kind, Phase, Reason, Request};
 use pinlink_box::{Certificate, Fault, Network, Plan};
@@ -39,9 +39,8 @@ fn right(network: &Network, path: &str) -> String {
 /// After a fault: the next requests succeed, over TLS as in the clear, and nothing has leaked, here or at the proxy.
 #[track_caller]
 fn assert_whole_tls(client: &Client, network: &Network) {
-    recovers(client, network);
+    recovers_alone(client, network);
     assert_whole_at(client, &right(network, "/rows/healthy"));
-    eventually("the proxy has no connection more", || network.counts().proxy.live == client.stats().connections_live);
 }
 
 #[test]
@@ -70,7 +69,7 @@ fn l1_l2_l3_l4_l10_every_bad_certificate_is_refused_with_its_reason_and_never_tr
         for ((certificate, reason), ask) in BAD.into_iter().flat_map(|bad| Ask::ALL.map(|ask| (bad, ask))) {
             network.reset_counts();
             let request = ask.request(&https(&network, certificate, "/sink/1"));
-            let error = fails_as(caller, &client, &request, Duration::from_secs(30), unsent(reason, 1));
+            let error = fails_as(caller, &client, &request, TIMEOUT, unsent(reason, 1));
             assert_eq!((error.kind(), error.phase()), (Kind::Tls, Phase::Handshake), "{error}");
             assert!(error.address().is_some() && error.host().is_some_and(|at| at.starts_with(host(&network))));
             eventually("the origin knows that the handshake failed", || {
@@ -94,7 +93,7 @@ fn l2_the_certificate_is_checked_for_the_name_and_never_for_the_address() {
     let client = bare(&network).hosts([&url]).pins(["elsewhere.example=127.0.0.1"]).build().unwrap();
     for caller in Caller::ALL {
         let request = Request::get(&format!("{url}/rows/1"));
-        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsWrongName, 1));
+        fails_as(caller, &client, &request, TIMEOUT, unsent(Reason::TlsWrongName, 1));
     }
     assert_eq!(network.counts().origins.requests, 0);
     assert_eq!(client.stats().connections_live, 0);
@@ -112,7 +111,7 @@ fn l3_without_the_ca_file_the_test_ca_is_unknown() {
         .unwrap();
     let request = Request::get(&right(&network, "/rows/1"));
     for caller in Caller::ALL {
-        fails_as(caller, &trusting_the_web, &request, Duration::from_secs(30), unsent(Reason::TlsUnknownIssuer, 1));
+        fails_as(caller, &trusting_the_web, &request, TIMEOUT, unsent(Reason::TlsUnknownIssuer, 1));
     }
     assert_eq!(network.counts().origins.requests, 0);
     assert_eq!(trusting_the_web.stats().connections_live, 0);
@@ -148,13 +147,12 @@ fn l6_both_versions_of_tls_are_spoken() {
 
 #[test]
 fn l7_a_body_cut_off_without_close_notify_is_never_complete() {
-    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+    for (caller, ask) in every_call() {
         let network = network();
         let client = client(&network).build().unwrap();
         network.inject(Fault::TruncatedClose);
         let failure = ask.broken(Reason::ProtocolIncomplete, 3);
-        let error =
-            fails_as(caller, &client, &ask.request(&right(&network, "/echo")), Duration::from_secs(30), failure);
+        let error = fails_as(caller, &client, &ask.request(&right(&network, "/echo")), TIMEOUT, failure);
         assert_eq!(error.phase(), Phase::Receive);
         assert_eq!(network.counts().origins.requests, u64::from(failure.attempts));
 
@@ -172,7 +170,7 @@ fn l8_a_handshake_that_stalls_ends_in_its_time_and_nothing_was_sent() {
     let stall = Duration::from_millis(200);
     let client = client(&network).handshake_timeout(stall).max_attempts(1_usize).build().unwrap();
     network.inject(Fault::HandshakeStall);
-    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+    for (caller, ask) in every_call() {
         network.reset_counts();
         let begun = Instant::now();
         let request = ask.request(&right(&network, "/sink/1"));
@@ -211,12 +209,12 @@ fn l8_a_handshake_that_is_cut_off_is_tried_again_even_for_a_post() {
         assert_eq!(network.sink().iter().map(|write| write.attempts).collect::<Vec<_>>(), [1]);
         assert_whole_tls(&client, &network);
     }
-    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+    for (caller, ask) in every_call() {
         let network = network();
         let client = client(&network).max_attempts(3_usize).build().unwrap();
         network.inject(Fault::HandshakeClose);
         let request = ask.request(&right(&network, "/sink/1"));
-        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsClosed, 3));
+        fails_as(caller, &client, &request, TIMEOUT, unsent(Reason::TlsClosed, 3));
         let counts = network.counts();
         assert_eq!((counts.proxy.total, counts.origins.requests), (3, 0), "as many as the attempts");
         assert_whole_tls(&client, &network);
@@ -231,7 +229,7 @@ fn l11_what_was_good_before_is_verified_again_on_the_next_connection() {
         // The session of this very name is at hand, and another certificate answers.
         assert_eq!(caller.send(&client, &Request::get(&right(&network, "/rows/1"))).unwrap().status(), 200);
         let request = Request::get(&https(&network, certificate, "/rows/1"));
-        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(reason, 1));
+        fails_as(caller, &client, &request, TIMEOUT, unsent(reason, 1));
     }
     assert_whole_tls(&client, &network);
 }
@@ -324,19 +322,19 @@ fn l15_a_session_that_breaks_inside_the_answer_gives_an_error_and_no_body() {
 
 #[test]
 fn l16_a_port_that_does_not_speak_tls_is_told_apart_and_its_answer_not_believed() {
-    for (caller, ask) in Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask))) {
+    for (caller, ask) in every_call() {
         let network = network();
         let client = client(&network).build().unwrap();
         network.inject(Fault::NotTls);
         let request = ask.request(&right(&network, "/sink/1"));
-        fails_as(caller, &client, &request, Duration::from_secs(30), unsent(Reason::TlsNotTls, 1));
+        fails_as(caller, &client, &request, TIMEOUT, unsent(Reason::TlsNotTls, 1));
         assert_eq!(network.counts().proxy.total, 1);
 
         // The plain origin itself, asked for TLS.
         let plain = format!("https://{}:{}", host(&network), network.http());
         let other = bare(&network).hosts([&plain]).build().unwrap();
         let request = ask.request(&format!("{plain}/sink/1"));
-        fails_as(caller, &other, &request, Duration::from_secs(30), unsent(Reason::TlsNotTls, 1));
+        fails_as(caller, &other, &request, TIMEOUT, unsent(Reason::TlsNotTls, 1));
         assert_eq!(other.stats().connections_live, 0);
         other.close();
         assert!(network.sink().is_empty());

@@ -1,8 +1,8 @@
 //! What the integration tests share: a network with a name of its own, a client for it, and words for assertions.
 //!
-//! Every test starts its own network, so tests run side by side. A look-up's answer is shared within a process, so every
-//! network has a name that no other test asks for. What can be awaited is awaited ([`eventually`]); time is asserted only
-//! as "far below for ever".
+//! Every test starts its own network, so tests run side by side. A look-up's answer is shared within a process, so
+//! every network has a name that no other test asks for. What can be awaited is awaited ([`eventually`]); time is
+//! asserted only as "far below for ever".
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub(crate) mod raw;
@@ -232,8 +232,8 @@ pub(crate) fn seen(network: &Network, path: &str) -> Vec<Seen> {
     network.seen().into_iter().filter(|seen| seen.path == path).collect()
 }
 
-/// Runs one test of this binary in a process of its own, to its end, where [`outer`] is this network; `wrapper` is put in
-/// front of the command line. Neither the other tests' threads nor the network's are in that process. It must pass.
+/// Runs one test of this binary in a process of its own, to its end, where [`outer`] is this network; `wrapper` is put
+/// in front of the command line. Neither the other tests' threads nor the network's are in that process. It must pass.
 #[track_caller]
 pub(crate) fn alone(wrapper: &[&str], test: &str, network: &Network) -> Output {
     wrapped(wrapper, test, &serde_json::to_string(network.addresses()).expect("addresses are plain data"))

@@ -1,5 +1,5 @@
 //! TLS of a test's own: a CA and what it signs, a session as its server sees it, and records that say what no server
-//! would say.
+//! would say; and what a call must come to that meets one of them.
 //!
 //! Owns: certificates that the box does not have, and, after a handshake, the keys of a session ([`Records`]), with
 //! which a script encrypts alerts, tickets and empty records of its own. Keys are made afresh.
@@ -8,7 +8,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pinlink::{Builder, Delivery, Error, Kind};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -19,7 +21,8 @@ use rustls::{
 };
 
 use super::Scratch;
-use super::raw::{NAME, Requests, Wire};
+use super::raw::{NAME, Peer, Requests, Wire};
+use super::survival::{Ask, Caller, Failure, TIMEOUT, fails_as};
 
 /// Who signs certificates.
 pub(crate) struct Authority {
@@ -196,4 +199,59 @@ impl Records {
         while self.socket.read(&mut [0; 4096])? > 0 {}
         Ok(())
     }
+}
+
+/// A CA of a test's own, and the file with it.
+pub(crate) struct Trust {
+    pub(crate) authority: Authority,
+    pub(crate) scratch: Scratch,
+}
+
+impl Trust {
+    pub(crate) fn new() -> Trust {
+        Trust::of("the test's own CA")
+    }
+
+    pub(crate) fn of(name: &str) -> Trust {
+        Trust { authority: Authority::root(name), scratch: Scratch::new() }
+    }
+
+    /// A builder that trusts it, and nobody else, to reach this peer over TLS.
+    pub(crate) fn client(&self, peer: &Peer) -> Builder {
+        let builder = peer.reached_by([peer.url("https", "")]).web_roots(false);
+        builder.ca_file(self.authority.file(&self.scratch)).backoff_max(Duration::from_millis(50))
+    }
+}
+
+/// One call into a peer's fault: it fails as it must, with as many connections as tries, each closed, and as many requests
+/// as left; and the next one, to a peer that is healed, succeeds.
+#[track_caller]
+pub(crate) fn meets(caller: Caller, ask: Ask, peer: &Peer, builder: Builder, failure: Failure) -> Error {
+    let client = builder.build().unwrap();
+    let error = fails_as(caller, &client, &ask.request(&peer.url("https", "/asked")), TIMEOUT, failure);
+    let attempts = failure.attempts as usize;
+    let sent = if failure.delivery == Delivery::NotSent { 0 } else { attempts };
+    assert_eq!((peer.connections(), peer.requests("/asked")), (attempts, sent), "{caller:?} {ask:?}: {error}");
+    assert_eq!(client.stats().connections_live, 0, "{caller:?} {ask:?}: {error}");
+    peer.recovers(&client, &peer.url("https", "/after"));
+    error
+}
+
+/// As [`meets`], where what breaks the session may come together with the head of the answer, or behind it: then either
+/// doubt or an answer is true.
+#[track_caller]
+pub(crate) fn breaks(caller: Caller, ask: Ask, peer: &Peer, builder: Builder) -> Error {
+    let client = builder.build().unwrap();
+    let error = caller.send(&client, &ask.request(&peer.url("https", "/asked"))).unwrap_err();
+    let kinds = if ask == Ask::Post { &[Kind::Tls, Kind::Write][..] } else { &[Kind::Tls] };
+    assert!(kinds.contains(&error.kind()), "{caller:?} {ask:?}: {error}");
+    assert_ne!(error.delivery(), Delivery::NotSent, "{caller:?} {ask:?}: {error}");
+    assert_eq!(
+        (error.attempts(), peer.connections(), peer.requests("/asked")),
+        (1, 1, 1),
+        "{caller:?} {ask:?}: {error}"
+    );
+    assert_eq!(client.stats().connections_live, 0, "{caller:?} {ask:?}: {error}");
+    peer.recovers(&client, &peer.url("https", "/after"));
+    error
 }

@@ -126,3 +126,18 @@ impl Ask {
 pub(crate) fn unsent(reason: Reason, attempts: u32) -> Failure {
     Failure { reason, delivery: Delivery::NotSent, attempts }
 }
+
+/// The time of a call, where it is not what is tested.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who asks, and for what.
+pub(crate) fn every_call() -> impl Iterator<Item = (Caller, Ask)> {
+    Caller::ALL.into_iter().flat_map(|caller| Ask::ALL.map(|ask| (caller, ask)))
+}
+
+/// As [`recovers`], for the only client of a network: the proxy has no connection more than that client.
+#[track_caller]
+pub(crate) fn recovers_alone(client: &Client, network: &Network) {
+    recovers(client, network);
+    eventually("the proxy has no connection more", || network.counts().proxy.live == client.stats().connections_live);
+}

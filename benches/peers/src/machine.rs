@@ -46,10 +46,11 @@ impl Circumstances {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         };
-        let libraries = ["hyper", "hyper-util", "pinlink", "reqwest", "rustls", "tokio", "ureq"];
+        let libraries = ["h2", "hyper", "hyper-util", "pinlink", "reqwest", "rustls", "tokio", "ureq"];
         let mut versions = BTreeMap::from(libraries.map(|library| (library, locked(library))));
         versions.insert("nginx", says("nginx", "-v"));
         versions.insert("wrk", says("wrk", "-v"));
+        versions.insert("h2load", says("h2load", "--version"));
         Circumstances {
             machine,
             versions,

@@ -1,12 +1,13 @@
 //! Side by side: pinlink, what a user would pick instead, and the physical limit, in one run on one server.
 //!
-//! A workload (`sync`, `throughput`) knows its peers and what one turn of each is; `measure` gives them their
+//! A workload (`sync`, `throughput`, `http2`) knows its peers and what one turn of each is; `measure` gives them their
 //! turns; `report` shows medians of per-round ratios and holds them against the targets. A peer or program that
 //! is not there is reported as missing. The exit code is 0 whether targets are met or not, and 1 where nothing
 //! could be measured.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod http2;
 mod machine;
 mod measure;
 mod report;
@@ -21,14 +22,14 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::machine::{Circumstances, Others};
-use crate::measure::{Figure, Length, Outcome, Peer, Result, in_turn};
+use crate::measure::{Figure, Length, Outcome, Peer, Peers, Result, in_turn};
 use crate::report::{Bound, Target, Workload, to_json};
 use crate::server::{BODY, Server};
 
 /// Measures pinlink beside other clients and the physical limit.
 #[derive(Parser)]
 struct Arguments {
-    /// Take about 15 seconds instead of 80; spreads become wider.
+    /// Take about 30 seconds instead of 130; spreads become wider.
     #[arg(long)]
     quick: bool,
     /// Write machine, versions, commit, command and all figures to this file.
@@ -62,6 +63,10 @@ enum Choice {
     SyncTls,
     /// Many GETs over 32 connections.
     Throughput,
+    /// Many GETs at once over one HTTP/2 connection.
+    Http2,
+    /// The same over TLS 1.3.
+    Http2Tls,
 }
 
 impl Choice {
@@ -70,8 +75,9 @@ impl Choice {
             (Choice::Sync, false) => 25,
             (Choice::SyncTls, false) => 20,
             (Choice::Throughput, false) => 30,
+            (Choice::Http2 | Choice::Http2Tls, false) => 25,
             (Choice::Sync | Choice::SyncTls, true) => 3,
-            (Choice::Throughput, true) => 8,
+            (Choice::Throughput | Choice::Http2 | Choice::Http2Tls, true) => 8,
         })
     }
 
@@ -92,7 +98,7 @@ impl Choice {
                 }
             }
             Choice::Throughput => {
-                let throughput::Peers { present, missing: mut outcomes } = throughput::peers(server)?;
+                let Peers { present, missing: mut outcomes } = throughput::peers(server)?;
                 outcomes.extend(arguments.measure(present, self));
                 Workload {
                     name: "throughput",
@@ -104,6 +110,25 @@ impl Choice {
                     limit: throughput::NAMES[0],
                     figures: &[Figure::PerSecond, Figure::CpuUs],
                     targets: &THROUGHPUT_TARGETS,
+                    outcomes,
+                    others: 0.0,
+                }
+            }
+            Choice::Http2 | Choice::Http2Tls => {
+                let tls = self == Choice::Http2Tls;
+                let Peers { present, missing: mut outcomes } = http2::peers(server, tls)?;
+                outcomes.extend(arguments.measure(present, self));
+                Workload {
+                    name: if tls { "http2-tls" } else { "http2" },
+                    what: format!(
+                        "{} GETs of {BODY} B over one HTTP/2 connection, {} at once, over {}",
+                        http2::ROWS,
+                        http2::AT_ONCE,
+                        if tls { "TLS 1.3" } else { "plain TCP" },
+                    ),
+                    limit: http2::NAMES[0],
+                    figures: &[Figure::PerSecond, Figure::CpuUs],
+                    targets: &HTTP2_TARGETS,
                     outcomes,
                     others: 0.0,
                 }
@@ -131,6 +156,18 @@ const THROUGHPUT_TARGETS: [Target; 2] = {
         Target { peer: throughput::NAMES[1], figure: Figure::PerSecond, against: throughput::NAMES[against], bound }
     }
     [target(0, Bound::AtLeast(0.85)), target(2, Bound::AtLeast(1.2))]
+};
+
+const HTTP2_TARGETS: [Target; 3] = {
+    const fn target(peer: usize) -> Target {
+        Target {
+            peer: http2::NAMES[peer],
+            figure: Figure::PerSecond,
+            against: http2::NAMES[0],
+            bound: Bound::AtLeast(0.8),
+        }
+    }
+    [target(1), target(2), target(3)]
 };
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -78,6 +78,13 @@ pub(crate) trait Peer {
     fn turn(&mut self) -> Result<Turn>;
 }
 
+/// Those that take part, and those that can't.
+#[derive(Default)]
+pub(crate) struct Peers {
+    pub(crate) present: Vec<Box<dyn Peer>>,
+    pub(crate) missing: Vec<Outcome>,
+}
+
 /// A peer's turns, one a round; or why there are none.
 #[derive(Serialize)]
 pub(crate) struct Outcome {

@@ -20,7 +20,7 @@ pub(crate) const BODY: usize = 100;
 /// The name that the certificate is for.
 pub(crate) const NAME: &str = "localhost";
 /// The Debian package that a missing program comes from.
-pub(crate) const PACKAGES: [(&str, &str); 2] = [("nginx", "nginx-light"), ("wrk", "wrk")];
+pub(crate) const PACKAGES: [(&str, &str); 3] = [("nginx", "nginx-light"), ("wrk", "wrk"), ("h2load", "nghttp2-client")];
 
 /// nginx starts in milliseconds; on a loaded machine it takes longer.
 const START: Duration = Duration::from_secs(10);
@@ -31,18 +31,43 @@ const END: Duration = Duration::from_secs(3);
 pub(crate) struct Server {
     child: Child,
     directory: PathBuf,
-    plain: SocketAddr,
-    tls: SocketAddr,
+    doors: Doors,
     ca: String,
 }
 
+/// Where nginx listens. Over TCP alone a door speaks one protocol, so HTTP/2 has doors of its own.
+#[derive(Clone, Copy)]
+struct Doors {
+    plain: SocketAddr,
+    tls: SocketAddr,
+    http2: SocketAddr,
+    http2_tls: SocketAddr,
+}
+
+impl Doors {
+    /// Free ports of the loopback interface.
+    fn find() -> Result<Doors> {
+        // All are held until all are known, or two might be the same. Nobody else on this machine is racing for them.
+        let held: Vec<TcpListener> =
+            (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
+        let mut at = held.iter().map(TcpListener::local_addr);
+        let mut next = || at.next().ok_or("a port is missing")?.map_err(Into::into);
+        let next: &mut dyn FnMut() -> Result<SocketAddr> = &mut next;
+        Ok(Doors { plain: next()?, tls: next()?, http2: next()?, http2_tls: next()? })
+    }
+
+    fn all(&self) -> [SocketAddr; 4] {
+        [self.plain, self.tls, self.http2, self.http2_tls]
+    }
+}
+
 impl Server {
-    /// Starts nginx on two free ports of the loopback interface.
+    /// Starts nginx on free ports of the loopback interface.
     pub(crate) fn start() -> Result<Server> {
         let program = program("nginx")?;
         let directory = std::env::temp_dir().join(format!("pinlink-peers-{}", std::process::id()));
         std::fs::create_dir_all(directory.join("www"))?;
-        let child = prepare(&directory).and_then(|(plain, tls, ca)| {
+        let child = prepare(&directory).and_then(|(doors, ca)| {
             let mut command = Command::new(&program);
             command.arg("-p").arg(&directory).arg("-c").arg(directory.join("nginx.conf"));
             command.arg("-e").arg(directory.join("error.log")).stdin(Stdio::null()).stderr(Stdio::null());
@@ -54,23 +79,23 @@ impl Server {
                     Ok(())
                 });
             }
-            Ok((command.spawn()?, plain, tls, ca))
+            Ok((command.spawn()?, doors, ca))
         });
-        let (child, plain, tls, ca) = match child {
+        let (child, doors, ca) = match child {
             Ok(started) => started,
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&directory);
                 return Err(error);
             }
         };
-        let mut server = Server { child, directory, plain, tls, ca };
+        let mut server = Server { child, directory, doors, ca };
         server.await_start()?;
         Ok(server)
     }
 
     fn await_start(&mut self) -> Result<()> {
         let latest = Instant::now() + START;
-        while TcpStream::connect(self.plain).is_err() || TcpStream::connect(self.tls).is_err() {
+        while self.doors.all().iter().any(|door| TcpStream::connect(door).is_err()) {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > latest {
                 let log = std::fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
@@ -88,12 +113,17 @@ impl Server {
 
     /// Where it listens without TLS.
     pub(crate) fn plain(&self) -> SocketAddr {
-        self.plain
+        self.doors.plain
     }
 
     /// Where it listens with TLS 1.3.
     pub(crate) fn tls(&self) -> SocketAddr {
-        self.tls
+        self.doors.tls
+    }
+
+    /// Where it speaks HTTP/2: without TLS (prior knowledge), or with TLS 1.3 (ALPN).
+    pub(crate) fn http2(&self, tls: bool) -> SocketAddr {
+        if tls { self.doors.http2_tls } else { self.doors.http2 }
     }
 
     /// The CA that its certificate is signed by, as PEM.
@@ -124,17 +154,16 @@ impl Drop for Server {
 }
 
 /// Writes everything nginx reads.
-fn prepare(directory: &Path) -> Result<(SocketAddr, SocketAddr, String)> {
+fn prepare(directory: &Path) -> Result<(Doors, String)> {
     let ca = certify(directory)?;
     std::fs::write(directory.join("www/answer"), "x".repeat(BODY))?;
-    // Both are held until both are known, or they might be the same. Nobody else on this machine is racing for them.
-    let (plain, tls) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    let (plain, tls) = (plain.local_addr()?, tls.local_addr()?);
-    std::fs::write(directory.join("nginx.conf"), configuration(directory, plain, tls))?;
-    Ok((plain, tls, ca))
+    let doors = Doors::find()?;
+    std::fs::write(directory.join("nginx.conf"), configuration(directory, doors))?;
+    Ok((doors, ca))
 }
 
-fn configuration(directory: &Path, plain: SocketAddr, tls: SocketAddr) -> String {
+fn configuration(directory: &Path, doors: Doors) -> String {
+    let Doors { plain, tls, http2, http2_tls } = doors;
     let at = directory.display();
     // SAFETY: takes nothing and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
@@ -164,13 +193,13 @@ http {{
     uwsgi_temp_path {at}/uwsgi;
     scgi_temp_path {at}/scgi;
     root {at}/www;
+    ssl_certificate {at}/leaf.pem;
+    ssl_certificate_key {at}/leaf.key;
+    ssl_protocols TLSv1.3;
     server {{ listen {plain}; }}
-    server {{
-        listen {tls} ssl;
-        ssl_certificate {at}/leaf.pem;
-        ssl_certificate_key {at}/leaf.key;
-        ssl_protocols TLSv1.3;
-    }}
+    server {{ listen {tls} ssl; }}
+    server {{ listen {http2} http2; }}
+    server {{ listen {http2_tls} ssl http2; }}
 }}
 "
     );

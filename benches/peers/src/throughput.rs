@@ -18,7 +18,7 @@ use pinlink::{Client, Request};
 use tokio::runtime::Runtime;
 
 use crate::machine::locked;
-use crate::measure::{Figure, Outcome, Peer, Result, Turn, Whose, cpu};
+use crate::measure::{Figure, Outcome, Peer, Peers, Result, Turn, Whose, cpu};
 use crate::server::{BODY, Server, program, says};
 
 /// The connections of each peer.
@@ -30,13 +30,6 @@ const TURN: Duration = Duration::from_millis(500);
 
 /// The names of the peers, the ceiling first.
 pub(crate) const NAMES: [&str; 3] = ["wrk", "pinlink map", "hyper-util legacy"];
-
-/// Those that take part, and those that can't.
-#[derive(Default)]
-pub(crate) struct Peers {
-    pub(crate) present: Vec<Box<dyn Peer>>,
-    pub(crate) missing: Vec<Outcome>,
-}
 
 /// All peers; a program among them may be missing.
 pub(crate) fn peers(server: &Server) -> Result<Peers> {

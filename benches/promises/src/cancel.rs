@@ -98,7 +98,8 @@ fn storm(runtime: &Runtime, protocol: &str, origin: fn(&Boxed, &str) -> String) 
     let unknown = unknown_sockets(&network, &client)?;
     let places = CAP as u64 - full(runtime, &network, &client, &origin(&network, "/delay/1500"), protocol)?;
     drop(client);
-    let kept = network.eventually("every connection is closed", |counts| (counts.proxy.live, counts.origins.live) == (0, 0));
+    let kept =
+        network.eventually("every connection is closed", |counts| (counts.proxy.live, counts.origins.live) == (0, 0));
     let sockets = match kept {
         Ok(()) => unknown,
         Err(_) => unknown.max(network.counts()?.proxy.live),

@@ -5,6 +5,7 @@
 //! again. Later the room is there again. The server takes a fixed time for each request, so that connections are the
 //! limit. What the proxy counted is looked at every 100 ms.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -66,7 +67,13 @@ struct Watch(Vec<(usize, Counts)>);
 
 impl Watch {
     /// Looks until this moment, or until there is no need to.
-    fn look(&mut self, network: &Boxed, load: &Load<'_>, until: Instant, mut enough: impl FnMut() -> bool) -> Result<()> {
+    fn look(
+        &mut self,
+        network: &Boxed,
+        load: &Load<'_>,
+        until: Instant,
+        mut enough: impl FnMut() -> bool,
+    ) -> Result<()> {
         while Instant::now() < until && !enough() {
             self.0.push((load.now(), network.counts()?));
             thread::sleep(SLICE);
@@ -75,9 +82,12 @@ impl Watch {
         Ok(())
     }
 
-    /// What the proxy had refused when this slice began.
-    fn refused_before(&self, slice: usize) -> u64 {
-        self.0.iter().take_while(|(at, _)| *at <= slice).last().map_or(0, |(_, counts)| counts.proxy.refused)
+    /// What the proxy refused in these slices, and a little before and after them.
+    fn refused(&self, slices: Range<usize>) -> u64 {
+        let before = self.0.iter().take_while(|(at, _)| *at < slices.start).last();
+        let after = self.0.iter().find(|(at, _)| *at >= slices.end).or(self.0.last());
+        let count = |look: Option<&(usize, Counts)>| look.map_or(0, |(_, counts)| counts.proxy.refused);
+        count(after) - count(before)
     }
 }
 
@@ -86,12 +96,8 @@ pub(crate) fn run(quick: bool) -> Result<Workload> {
     let parts = Parts { before: seconds(10, 4), halved: seconds(30, 10), restored: Duration::from_secs(40) };
     let proxy = ProxyPlan { cap: Some(CAP), over_cap: OverCap::Reset, ..ProxyPlan::default() };
     let network = Boxed::start(&Plan { proxy, ..Plan::default() })?;
-    let client = network
-        .builder()
-        .hosts([network.http("")])
-        .max_connections(CAP)
-        .max_connections_per_origin(CAP)
-        .build()?;
+    let client =
+        network.builder().hosts([network.http("")]).max_connections(CAP).max_connections_per_origin(CAP).build()?;
     let timeline = Timeline::new(parts.before + parts.halved + parts.restored + Duration::from_secs(5));
     let load = Load { client: &client, timeline, stop: false.into(), rows: 0.into(), failures: Mutex::default() };
     let url = network.http(PATH);
@@ -128,14 +134,14 @@ fn watch(network: &Boxed, load: &Load<'_>, parts: &Parts) -> Result<Workload> {
     // The first second without an error or a refusal.
     let failed = timeline.failed(halved..restored);
     let is_calm = |from: usize| {
-        let (from, to) = (halved + from, halved + from + SECOND);
-        failed[from - halved..to - halved].iter().sum::<u64>() == 0
-            && watch.refused_before(to) == watch.refused_before(from)
+        let failures: u64 = failed[from..from + SECOND].iter().sum();
+        failures == 0 && watch.refused(halved + from..halved + from + SECOND) == 0
     };
     let calm = (0..failed.len().saturating_sub(SECOND)).find(|&from| is_calm(from));
     let seconds = |slices: usize| slices as f64 * SLICE.as_secs_f64();
     let failures: u64 = failed.iter().sum();
     let requests = at_restored.origins.requests - counts.origins.requests;
+    let uncalm = calm.map_or(0, |calm| watch.refused(halved + calm..restored));
     let recovered = (restored + SECOND..end).find(|&slice| back(slice)).map(|slice| slice - restored);
     let during = timeline.rates(halved + SECOND..restored);
     let findings = vec![
@@ -146,8 +152,10 @@ fn watch(network: &Boxed, load: &Load<'_>, parts: &Parts) -> Result<Workload> {
         Finding::new("sends per row", requests as f64 / rows_halved.max(1) as f64, "").bound(Bound::AtMost(1.2)),
         Finding::new("retries", (stats_restored.retries - stats.retries) as f64, ""),
         Finding::new("refused by the proxy", (at_restored.proxy.refused - counts.proxy.refused) as f64, ""),
+        Finding::new("of those after the first such second", uncalm as f64, ""),
         Finding::new("rows per second before", before, "/s").spread(timeline.rates(SECOND..halved)),
-        Finding::new("rows per second with half the cap", timeline.rate(halved + SECOND..restored), "/s").spread(during),
+        Finding::new("rows per second with half the cap", timeline.rate(halved + SECOND..restored), "/s")
+            .spread(during),
         Finding::new(
             format!("until throughput is back to {:.0} %", BACK * 100.0),
             recovered.map_or(f64::INFINITY, seconds),

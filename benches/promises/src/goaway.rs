@@ -49,7 +49,7 @@ pub(crate) fn run() -> Result<Workload> {
             Finding::never(say("rows answered and not processed"), met.never),
             Finding::new(say("sent and turned away by GOAWAY"), met.turned_away as f64, ""),
             Finding::new(say("connections"), met.stats.http2 as f64, ""),
-            Finding::new(say("retries"), met.stats.retries as f64, ""),
+            Finding::new(say("put on another connection"), (met.stats.replaced + met.stats.retries) as f64, ""),
             Finding::new(say("rows per second"), met.rate, "/s"),
         ]);
         if let Some(failure) = &met.first_failure {

@@ -2,6 +2,7 @@
 //!
 //! Time is the monotonic clock's, read once for each call that ends. What ends after the last slice is not counted.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -39,23 +40,23 @@ impl Timeline {
     }
 
     /// The answers of each slice in this range.
-    pub(crate) fn answered(&self, range: std::ops::Range<usize>) -> Vec<u64> {
+    pub(crate) fn answered(&self, range: Range<usize>) -> Vec<u64> {
         self.slices[range].iter().map(|slice| slice.answered.load(Relaxed)).collect()
     }
 
     /// The failures of each slice in this range.
-    pub(crate) fn failed(&self, range: std::ops::Range<usize>) -> Vec<u64> {
+    pub(crate) fn failed(&self, range: Range<usize>) -> Vec<u64> {
         self.slices[range].iter().map(|slice| slice.failed.load(Relaxed)).collect()
     }
 
     /// Answers per second over a range.
-    pub(crate) fn rate(&self, range: std::ops::Range<usize>) -> f64 {
+    pub(crate) fn rate(&self, range: Range<usize>) -> f64 {
         let answers: u64 = self.answered(range.clone()).iter().sum();
         answers as f64 / (range.len() as f64 * SLICE.as_secs_f64())
     }
 
     /// Answers per second, second by second.
-    pub(crate) fn rates(&self, range: std::ops::Range<usize>) -> Vec<f64> {
+    pub(crate) fn rates(&self, range: Range<usize>) -> Vec<f64> {
         let each = (1000 / SLICE.as_millis()) as usize;
         let answered = self.answered(range);
         answered.chunks_exact(each).map(|second| second.iter().sum::<u64>() as f64).collect()
