@@ -22,6 +22,10 @@ demo: ## Runs a job against the network in a box: as people write it today, and 
 test: ## Runs every test of every language
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
 	@$(call apt,strace,/usr/bin/strace)
+	@$(call apt,nftables,/usr/sbin/nft)
+	@$(call apt,iproute2,/usr/sbin/ip)
+	@$(call apt,openssl,/usr/bin/openssl)
+	@$(call apt,faketime,/usr/bin/faketime)
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 
 bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)

@@ -124,6 +124,7 @@ impl Dialer {
         let result = match self.dial_pinned(route, offer).await {
             Err(error)
                 if error.kind() == Kind::Connect
+                    && !is_local(error.reason())
                     && self.refresh(route.proxy.as_ref().map_or(&route.host, |via| &via.host), begun).await =>
             {
                 self.dial_pinned(route, offer).await
@@ -309,8 +310,11 @@ impl Dialer {
                 Ok(Some(Ok((address, Err(error))))) => {
                     failures += 1;
                     race.failed(address);
-                    self.sideline(hop.host, address);
-                    *last = Some(socket_error(&error, failures).with_address(SocketAddr::new(address, hop.port)));
+                    let error = socket_error(&error, failures).with_address(SocketAddr::new(address, hop.port));
+                    if !is_local(error.reason()) {
+                        self.sideline(hop.host, address);
+                    }
+                    *last = Some(error);
                 }
                 Ok(Some(Err(_))) => return Err(Error::new(Reason::Internal, Phase::Connect, "a dial panicked")),
                 // Every dial has ended, or the stagger has: the race knows what is next.
@@ -401,6 +405,11 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Whether it is this machine that can't connect, to whatever address.
+fn is_local(reason: Reason) -> bool {
+    matches!(reason, Reason::ConnectLocalPorts | Reason::ConnectResource)
 }
 
 fn nothing_left() -> Error {

@@ -36,7 +36,7 @@ const BODY_READ: usize = 256 * 1024;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
 /// Records without content that are read before a request; more are no session tickets.
-const READS_IN_A_PROBE: usize = 16;
+const READS_IN_A_PROBE: usize = 4;
 /// A buffer that has grown beyond this for one exchange is given back after it.
 const KEPT_BUFFER: usize = 2 * READ;
 
@@ -575,14 +575,6 @@ impl Connection {
             }
         }
         Ok(ended)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if !self.is_clean {
-            self.io.discard_unsent();
-        }
     }
 }
 

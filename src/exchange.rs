@@ -464,17 +464,17 @@ impl Core {
         } else {
             (trace.connect, trace.handshake) = (channel.connect, channel.handshake);
         }
+        let answers = channel.answers();
         let failed = |error: Error| {
-            // What broke its promises or a limit is not used again, nor what is silent altogether: others would find out
-            // later.
+            // What broke its promises or a limit is not used again, nor what has answered nobody since this try began.
             let is_broken =
                 matches!(error.kind(), Kind::Protocol | Kind::Limit) || error.reason() == Reason::ConnectGoAway;
-            let is_silent = channel.silence(Instant::now()) > self.config.stall_timeout / 2;
-            if is_broken || (error.kind() == Kind::Timeout && is_silent) {
+            let own = u64::from(error.delivery() == Delivery::Answered);
+            if is_broken || (error.kind() == Kind::Timeout && channel.answers() <= answers + own) {
                 channel.retire();
             }
             // One that was going when it was taken is replaced, as one that died idle is.
-            let is_replaced = error.reason() == Reason::ConnectGoAway && channel.has_answered();
+            let is_replaced = error.reason() == Reason::ConnectGoAway && answers > 0;
             (error.with_address(channel.address), is_replaced)
         };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;

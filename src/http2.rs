@@ -49,6 +49,8 @@ const GREAT_BLOCK: usize = 8 * 1024;
 const SMALL_DATA: u64 = 256;
 /// A connection is not used again after so many streams of small data were given up.
 const MAX_GIVEN_UP: usize = 64;
+/// Reads of what a far side said before it took no more.
+const LAST_READS: usize = 16;
 /// Streams we gave up whose late frames are still recognised; more than a storm of cancellations leaves behind.
 const REMEMBERED_RESETS: usize = 1024;
 
@@ -67,7 +69,6 @@ pub(crate) struct Channel {
     /// Streams that have ended since somebody else wanted its place.
     turns: AtomicUsize,
     idle_since: Mutex<Instant>,
-    made_at: Instant,
     shared: Arc<Shared>,
 }
 
@@ -82,12 +83,10 @@ struct Shared {
     fault: OnceLock<(Reason, &'static str)>,
     /// Requests that went out on it.
     opened: AtomicU64,
-    /// When something last came on it, in milliseconds since it was made.
-    heard_at: AtomicU64,
     /// The greatest header block so far, in bytes on the wire.
     largest_block: AtomicUsize,
-    /// Whether a request was ever answered on it.
-    has_answered: AtomicBool,
+    /// Requests that were answered on it.
+    answers: AtomicU64,
     /// Streams given up whose data came in small pieces: h2 holds the pieces still to come against the connection.
     given_up: AtomicUsize,
 }
@@ -114,9 +113,8 @@ impl Channel {
     ) -> Result<Arc<Channel>> {
         let Parts { io, meter, address, connect, handshake, max_age, live, place, .. } = parts;
         let shared = Arc::new(Shared::default());
-        let made_at = Instant::now();
         let flood = Flood::new(care.max_headers);
-        let guarded = Guarded { io, flood, opened: 0, made_at, shared: Arc::clone(&shared) };
+        let guarded = Guarded { io, flood, opened: 0, shared: Arc::clone(&shared) };
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -144,7 +142,6 @@ impl Channel {
             uses: AtomicU64::new(0),
             turns: AtomicUsize::new(0),
             idle_since: Mutex::new(now),
-            made_at,
             shared: Arc::clone(&shared),
         });
         let driven = process::spawn(async move {
@@ -187,15 +184,10 @@ impl Channel {
         (self.active() == 0).then(|| *locked(&self.idle_since))
     }
 
-    /// Whether it has been of use: where one that never was fails, another one may do so too.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.shared.has_answered.load(Ordering::Relaxed)
-    }
-
-    /// How long ago something came on it.
-    pub(crate) fn silence(&self, now: Instant) -> Duration {
-        let heard_at = self.made_at + Duration::from_millis(self.shared.heard_at.load(Ordering::Relaxed));
-        now.saturating_duration_since(heard_at)
+    /// How many requests have been answered on it. Where one that never was of use fails, another one may do so too; where
+    /// others are answered, one that is not says little about the connection.
+    pub(crate) fn answers(&self) -> u64 {
+        self.shared.answers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn uses(&self) -> u64 {
@@ -239,7 +231,11 @@ async fn drive(
     poll_fn(|cx| {
         loop {
             match Pin::new(&mut driver).poll(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {
+                    // The last frame says goodbye.
+                    meter.keep_unsent();
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
                     return Poll::Ready(());
@@ -278,39 +274,59 @@ async fn drive(
     .await;
 }
 
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        self.io.discard_unsent();
-    }
-}
-
 /// The connection under h2, watched for floods.
 struct Guarded {
     io: Io,
     flood: Flood,
     /// Requests that the watch knows of.
     opened: u64,
-    made_at: Instant,
     shared: Arc<Shared>,
+}
+
+impl Guarded {
+    /// What h2 hands on to its streams has lost what is inside.
+    fn note(&self, error: &io::Error) {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            // The first fault is the one that counts.
+            let _ = self.shared.fault.set(tls::session_reason(error));
+        }
+    }
+
+    fn wrote(&mut self, cx: &mut Context<'_>, written: io::Result<usize>) -> Poll<io::Result<usize>> {
+        match &written {
+            Ok(sent) => self.flood.sent(*sent as u64),
+            Err(_) => self.note_last_words(cx),
+        }
+        Poll::Ready(written)
+    }
+
+    /// The far side takes no more: what it said before that is worth more than that it did so.
+    fn note_last_words(&mut self, cx: &mut Context<'_>) {
+        let mut waste = [0; 1024];
+        for _ in 0..LAST_READS {
+            let mut buffer = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Err(error)) => return self.note(&error),
+                _ => return,
+            }
+        }
+    }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Guarded { io, flood, opened, made_at, shared } = &mut *self;
         let before = into.filled().len();
-        if let Err(error) = ready!(Pin::new(io).poll_read(cx, into)) {
-            // What h2 hands on to its streams has lost what is inside. The first fault is the one that counts.
-            let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let _ = tls.map_or(Ok(()), |error| shared.fault.set(tls::session_reason(error)));
+        if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
+            self.note(&error);
             return Poll::Ready(Err(error));
         }
+        let Guarded { flood, opened, shared, .. } = &mut *self;
         shared.is_settled.store(true, Ordering::SeqCst);
         let now_opened = shared.opened.load(Ordering::Relaxed);
         flood.opened(now_opened - *opened);
         *opened = now_opened;
-        let now = Instant::now();
-        shared.heard_at.store(millis(now - *made_at), Ordering::Relaxed);
-        let seen = flood.see(&into.filled()[before..], now);
+        let seen = flood.see(&into.filled()[before..], Instant::now());
         shared.largest_block.store(flood.largest_block(), Ordering::Relaxed);
         if let Err(Fault(reason, detail)) = seen {
             // The first fault is the one that counts.
@@ -323,9 +339,8 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.flood.sent(sent as u64);
-        Poll::Ready(Ok(sent))
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        self.wrote(cx, written)
     }
 
     fn poll_write_vectored(
@@ -333,9 +348,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        self.flood.sent(sent as u64);
-        Poll::Ready(Ok(sent))
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
+        self.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -452,7 +466,7 @@ impl Exchange {
         })
         .await?;
         line.is_answered = true;
-        line.shared.has_answered.store(true, Ordering::Relaxed);
+        line.shared.answers.fetch_add(1, Ordering::Relaxed);
         line.watch.answered();
         let head_at = Instant::now();
         let (head, body) = answer.into_parts();
@@ -647,10 +661,6 @@ impl Sending {
             }
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn packed(fields: &HeaderMap) -> Headers {

@@ -39,6 +39,7 @@ impl Core {
         };
         let timeout = self.config.timeout;
         let line = site.connect(drive::is_driven(), server_name, now + timeout, timeout).await?;
+        line.parts.meter.keep_unsent();
         Ok(Raw { line, timeout, reading: Patience::default(), writing: Patience::default() })
     }
 }

@@ -10,8 +10,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
@@ -29,20 +30,34 @@ pub(crate) struct Meter {
     pub(crate) received: AtomicU64,
     /// The socket, for as long as its stream lives.
     socket: AtomicI32,
+    /// What was written is to arrive although nobody waits for an answer.
+    keeps_unsent: AtomicBool,
 }
 
 impl Default for Meter {
     fn default() -> Meter {
-        Meter { sent: AtomicU64::new(0), received: AtomicU64::new(0), socket: AtomicI32::new(NO_SOCKET) }
+        Meter {
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            socket: AtomicI32::new(NO_SOCKET),
+            keeps_unsent: AtomicBool::new(false),
+        }
     }
 }
 
 const NO_SOCKET: RawFd = -1;
+/// The most reads in a row before others get their turn.
+const LONGEST_STREAK: u8 = 16;
 
 impl Meter {
     /// Bytes moved in either direction.
     pub(crate) fn moved(&self) -> u64 {
         self.sent.load(Relaxed) + self.received.load(Relaxed)
+    }
+
+    /// Lets what was written arrive also where the connection is closed right behind it.
+    pub(crate) fn keep_unsent(&self) {
+        self.keeps_unsent.store(true, Relaxed);
     }
 
     /// How many of the bytes that were sent still wait in the kernel, or for the far side's acknowledgement.
@@ -58,6 +73,8 @@ impl Meter {
 /// [`Registered`]), closed.
 pub(crate) struct Stream {
     attached: Option<AsyncFd<RawFd>>,
+    /// Reads in a row that did not wait.
+    streak: u8,
     _registered: Registered,
     fd: OwnedFd,
     meter: Arc<Meter>,
@@ -71,7 +88,7 @@ impl Stream {
         socket.set_nonblocking(false)?;
         sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
         meter.socket.store(socket.as_raw_fd(), Relaxed);
-        Ok(Stream { attached: None, _registered: registered, fd: socket.into(), meter })
+        Ok(Stream { attached: None, streak: 0, _registered: registered, fd: socket.into(), meter })
     }
 
     /// The registration with the reactor, made where there is none yet.
@@ -87,15 +104,27 @@ impl Stream {
 
     /// Reads into memory that may be uninitialised, and counts.
     fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // A far side that is faster than we are must not keep whoever reads (TLS, h2) from looking at the time.
+        self.streak += 1;
+        if self.streak > LONGEST_STREAK {
+            self.streak = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let fd = self.fd.as_raw_fd();
         // SAFETY: `recv` only writes to the slice, so nothing initialised becomes uninitialised.
         let space: &mut [MaybeUninit<u8>] = unsafe { buffer.unfilled_mut() };
         let got = if drive::is_driven() {
             self.attached = None;
-            ready!(drive::read(fd, space.len(), |wait| sys::recv(fd, space, wait)))?
+            drive::read(fd, space.len(), |wait| sys::recv(fd, space, wait))
         } else {
-            ready!(self.receive_attached(cx, space))?
+            self.receive_attached(cx, space)
         };
+        let Poll::Ready(got) = got else {
+            self.streak = 0;
+            return Poll::Pending;
+        };
+        let got = got?;
         // SAFETY: the kernel has written `got` bytes from the start of that slice.
         unsafe { buffer.assume_init(got) };
         buffer.advance(got);
@@ -155,8 +184,14 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// The number may be a stranger's from here on.
+    /// Bytes that nobody wants to arrive any more are discarded and the connection reset: a close would queue behind them,
+    /// and the connection live on at the far side while its place is somebody else's.
     fn drop(&mut self) {
+        if !self.meter.keeps_unsent.load(Relaxed) && self.meter.queued() > 0 {
+            // Where it fails the connection is gone already.
+            let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+        }
+        // The number may be a stranger's from here on.
         self.meter.socket.store(NO_SOCKET, Relaxed);
     }
 }
@@ -248,17 +283,6 @@ impl Io {
         match self {
             Io::Plain(_) => Poll::Ready(Ok(())),
             Io::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
-        }
-    }
-}
-
-impl Io {
-    /// Before it is dropped with bytes that nobody wants to arrive any more: they are discarded and the connection reset.
-    /// A close would queue behind them, and the connection live on at the far side while its place is somebody else's.
-    pub(crate) fn discard_unsent(&self) {
-        if sys::unacknowledged(self.as_fd().as_raw_fd()) > 0 {
-            // Where it fails the connection is gone already.
-            let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 }

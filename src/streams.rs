@@ -2,7 +2,7 @@
 //!
 //! It owns the list of connections, the queue of those who wait for a stream, and the rule that one connection
 //! is made at a time: a hundred callers at once make one, find out how many it carries, and only then another.
-//! Making it is the pool's. It waits for nothing itself; time comes in as an argument.
+//! Making it is the site's. It waits for nothing itself.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -183,7 +183,13 @@ impl State {
     }
 
     fn enter(&mut self) -> Option<Arc<Channel>> {
-        self.channels.retain(|channel| !channel.has_ended());
+        let now = Instant::now();
+        self.channels.retain(|channel| {
+            if channel.retires <= now {
+                channel.retire();
+            }
+            !channel.has_ended()
+        });
         if self.active() >= self.limit {
             return None;
         }

@@ -78,6 +78,8 @@ fn t12_a_machine_without_a_free_port_says_so_and_reuse_needs_none() {
     assert!(network.sink().is_empty());
     assert_eq!(network.counts().dns, before.dns, "it is no fault of the addresses: nobody looks for others");
     held.clear();
+    // The proxy needs ports as well, and its own are not free at once.
+    eventually("everybody has ports again", || fresh.send(&Request::get(&http(&network, "/rows/1"))).is_ok());
     assert_whole(&fresh, &network);
     assert_whole(&warm, &network);
     eventually("everybody has one connection", || network.counts().proxy.live == 2);

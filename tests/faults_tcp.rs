@@ -24,7 +24,7 @@ fn hasty(network: &Network) -> Builder {
         .timeout(DEADLINE)
         .connect_timeout(Duration::from_millis(300))
         .handshake_timeout(Duration::from_millis(500))
-        .stall_timeout(Duration::from_millis(250))
+        .stall_timeout(Duration::from_millis(400))
         .max_attempts(2_usize)
         .backoff_base(Duration::from_millis(1))
         .backoff_max(Duration::from_millis(5))

@@ -280,8 +280,9 @@ fn h15_an_unasked_408_on_an_idle_connection_is_nobody_s_answer() {
         // The answer has 69 bytes.
         eventually("the 408 is out", || sent(&network) > 80);
         let answer = caller.send(&client, &ask.request(&peer(&network, "/2"))).unwrap();
-        assert_eq!((answer.status(), answer.trace().attempts, answer.trace().reused), (200, 1, false));
-        assert_eq!(seen(&network, "/2").len(), 1);
+        // Found by the probe, or, where the proxy hands it on a moment later, met by the request and asked again.
+        assert_eq!((answer.status(), answer.trace().reused), (200, false));
+        assert!(answer.trace().attempts <= 2 && seen(&network, "/2").len() <= 2);
         recovers_alone(&client, &network);
     }
 }

@@ -63,7 +63,8 @@ fn every_option_takes_its_example_by_its_property_name() {
             .option(&format!("{PROPERTY_PREFIX}{name}"), &row.example)
             .build();
         // These examples name what is not there; their text was read all the same.
-        let elsewhere = ["ca_file", "pin_set", "hosts_file", "pins", "web_roots"].contains(&name.as_str());
+        let elsewhere = ["ca_file", "client_cert", "client_key", "pin_set", "hosts_file", "pins", "proxy", "web_roots"]
+            .contains(&name.as_str());
         assert_eq!(built.is_err(), elsewhere, "{name}: {:?}", built.err());
     }
 }

@@ -159,10 +159,10 @@ fn every_fault() -> Vec<Fault> {
 /// Budgets that end every stalled call soon, and still leave a slow machine its time.
 fn hasty(network: &Network) -> Builder {
     client(network)
-        .timeout(Duration::from_millis(1200))
+        .timeout(Duration::from_millis(1600))
         .connect_timeout(Duration::from_millis(400))
         .handshake_timeout(Duration::from_millis(400))
-        .stall_timeout(Duration::from_millis(200))
+        .stall_timeout(Duration::from_millis(400))
         .max_attempts(2)
         .backoff_base(Duration::from_millis(1))
         .backoff_max(Duration::from_millis(5))
