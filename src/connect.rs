@@ -4,16 +4,18 @@
 //! taken before it begins. The literal that is dialled is held against the address policy once more. When
 //! every address has failed it asks DNS once, for those hosts that may be asked for.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
@@ -60,6 +62,10 @@ struct Hop<'a> {
     host: &'a Host,
     port: u16,
 }
+
+/// A dial under way. Not a task of its own: dropped with the call that wanted it, its socket is closed before its place is
+/// somebody else's.
+type Dial = Pin<Box<dyn Future<Output = (IpAddr, io::Result<TcpStream>)> + Send>>;
 
 /// A dial that has succeeded.
 struct Won {
@@ -175,7 +181,7 @@ impl Dialer {
         let deadline = begun + self.config.connect_timeout;
         let hop = Hop { host: &route.host, port: route.port };
         let mut race = Race::new(route.host.in_order(begun, fastrand::usize(..)), self.config.race_stagger);
-        let mut dials = JoinSet::new();
+        let mut dials = FuturesUnordered::new();
         let mut last = None;
         loop {
             let raced = self
@@ -183,7 +189,7 @@ impl Dialer {
                 .instrument(tracing::debug_span!("connect", host = %route.label));
             let (socket, address) = raced.await?;
             // The late ones end before the handshake begins: one place is for one live connection.
-            dials.shutdown().await;
+            dials.clear();
             let meter = Arc::new(Meter::default());
             let stream = Stream::new(socket, Arc::clone(&meter))
                 .map_err(|error| socket_error(&error, 1).with_address(address))?;
@@ -204,12 +210,12 @@ impl Dialer {
             let target = SocketAddr::new(address, route.port);
             self.check(address)?;
             let mut race = Race::new(via.host.in_order(Instant::now(), fastrand::usize(..)), self.config.race_stagger);
-            let mut dials = JoinSet::new();
+            let mut dials = FuturesUnordered::new();
             let (socket, proxy_address) = self
                 .next_winner(hop, &mut race, &mut dials, &mut None, deadline)
                 .await
                 .map_err(|error| error.with_host(format!("{} (proxy {})", route.label, via.proxy)))?;
-            dials.shutdown().await;
+            dials.clear();
             via.host.favour(proxy_address.ip());
             let meter = Arc::new(Meter::default());
             let mut stream = Stream::new(socket, Arc::clone(&meter))
@@ -279,7 +285,7 @@ impl Dialer {
         &self,
         hop: Hop<'_>,
         race: &mut Race,
-        dials: &mut JoinSet<(IpAddr, io::Result<TcpStream>)>,
+        dials: &mut FuturesUnordered<Dial>,
         last: &mut Option<Error>,
         deadline: Instant,
     ) -> Result<(TcpStream, SocketAddr)> {
@@ -290,7 +296,7 @@ impl Dialer {
                     self.check(address)?;
                     self.counters.dials.one();
                     let target = SocketAddr::new(address, hop.port);
-                    dials.spawn(async move { (address, TcpStream::connect(target).await) });
+                    dials.push(Box::pin(async move { (address, TcpStream::connect(target).await) }));
                     continue;
                 }
                 Step::Wait(until) => until.map_or(deadline, |until| until.min(deadline)),
@@ -298,8 +304,8 @@ impl Dialer {
                     return Err(last.take().unwrap_or_else(nothing_left));
                 }
             };
-            match tokio::time::timeout_at(wait_until.into(), dials.join_next()).await {
-                Ok(Some(Ok((address, Ok(socket))))) => {
+            match tokio::time::timeout_at(wait_until.into(), dials.next()).await {
+                Ok(Some((address, Ok(socket)))) => {
                     for late in race.won(address) {
                         self.sideline(hop.host, late);
                     }
@@ -307,7 +313,7 @@ impl Dialer {
                     self.set_options(&socket).map_err(|error| socket_error(&error, 1).with_address(target))?;
                     return Ok((socket, target));
                 }
-                Ok(Some(Ok((address, Err(error))))) => {
+                Ok(Some((address, Err(error)))) => {
                     failures += 1;
                     race.failed(address);
                     let error = socket_error(&error, failures).with_address(SocketAddr::new(address, hop.port));
@@ -316,7 +322,6 @@ impl Dialer {
                     }
                     *last = Some(error);
                 }
-                Ok(Some(Err(_))) => return Err(Error::new(Reason::Internal, Phase::Connect, "a dial panicked")),
                 // Every dial has ended, or the stagger has: the race knows what is next.
                 Ok(None) => {}
                 Err(_) if Instant::now() >= deadline => {
