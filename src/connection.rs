@@ -330,8 +330,15 @@ impl Connection {
                             piece = next;
                             pieces += 1;
                             // A source and a far side that are both faster than we are never let a write wait.
-                            if pieces.is_multiple_of(READS_IN_A_BREATH) && watch.is_over(Instant::now()) {
-                                return Poll::Ready(Err(watch.late(&self.meter)));
+                            if pieces.is_multiple_of(READS_IN_A_BREATH) {
+                                if watch.is_over(Instant::now()) {
+                                    return Poll::Ready(Err(watch.late(&self.meter)));
+                                }
+                                drive::look_again();
+                                match self.listen(cx, bounds, watch) {
+                                    Ok(None) => {}
+                                    heard => return Poll::Ready(heard),
+                                }
                             }
                         }
                         Poll::Ready(Err(error)) => {
@@ -401,18 +408,24 @@ impl Connection {
 
     /// The request can't go on for now: perhaps because the far side has answered already.
     fn answered_early(&mut self, cx: &mut Context<'_>, bounds: &Bounds, watch: &mut Watch) -> Poll<Result<Early>> {
+        match self.listen(cx, bounds, watch) {
+            Ok(None) => watch.poll(cx, &self.meter).map(Err),
+            heard => Poll::Ready(heard),
+        }
+    }
+
+    /// What the far side has said so far, without waiting: a head, if it is one.
+    fn listen(&mut self, cx: &mut Context<'_>, bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
         loop {
             match self.io.poll_fill(cx, &mut self.buffer, READ) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(watch.closed(&self.meter))),
+                Poll::Ready(Ok(0)) => return Err(watch.closed(&self.meter)),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(watch.broken(&self.meter, error))),
-                Poll::Pending => return watch.poll(cx, &self.meter).map(Err),
+                Poll::Ready(Err(error)) => return Err(watch.broken(&self.meter, error)),
+                Poll::Pending => return Ok(None),
             }
             // Interim answers say nothing about the end, and half a head nothing yet: the request goes on.
-            match self.next_head(false, bounds, watch) {
-                Ok(None) => {}
-                Ok(Some(head)) => return Poll::Ready(Ok(Some(head))),
-                Err(error) => return Poll::Ready(Err(error)),
+            if let Some(head) = self.next_head(false, bounds, watch)? {
+                return Ok(Some(head));
             }
         }
     }

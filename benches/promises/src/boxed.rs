@@ -1,7 +1,7 @@
 //! A network in a box in a process of its own, and the clients that reach it.
 //!
-//! It owns the process from its start to its end (the box ends when its standard input closes, so it never outlives this
-//! program) and the words of the box's control API. It measures nothing.
+//! It owns the process from its start to its end (the box ends when its standard input closes, so it never outlives
+//! this program) and the words of the box's control API. It measures nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;

@@ -1,9 +1,10 @@
 //! Workload `cancel`: 10,000 calls that are given up at random points, and what is left behind.
 //!
-//! Calls are dropped at some poll or within three milliseconds, while they queue, dial, shake hands, send, wait or read:
-//! over HTTP/1.1 through a narrow cap, and over HTTP/2 with TLS. A place is lost where fewer calls than the cap can be
-//! under way at once afterwards; a socket is lost where the proxy or the origins still hold one that the pool does not
-//! know, or any once the client is gone. Random numbers come from fixed seeds; what the machine makes of them differs.
+//! Calls are dropped at some poll or within three milliseconds, while they queue, dial, shake hands, send, wait or
+//! read: over HTTP/1.1 through a narrow cap, and over HTTP/2 with TLS. A place is lost where fewer calls than the cap
+//! can be under way at once afterwards; a socket is lost where the proxy or the origins still hold one that the pool
+//! does not know, or any once the client is gone. Random numbers come from fixed seeds; what the machine makes of them
+//! differs.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -163,13 +163,15 @@ fn watch(network: &Boxed, load: &Load<'_>, parts: &Parts) -> Result<Workload> {
         ),
     ];
     let failures = load.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let look = |(at, counts): &(usize, Counts)| json!([at, counts.proxy.live, counts.proxy.refused]);
+    let looks: Vec<_> = watch.0.iter().map(look).collect();
     let details = json!({
         "slice_ms": SLICE.as_millis() as u64,
         "halved": halved,
         "restored": restored,
         "answered": timeline.answered(0..end),
         "failed": timeline.failed(0..end),
-        "proxy": watch.0.iter().map(|(at, counts)| json!([at, counts.proxy.live, counts.proxy.refused])).collect::<Vec<_>>(),
+        "proxy": looks,
         "failures": failures,
         "stats": load.client.stats(),
     });

@@ -1,8 +1,9 @@
-//! Workload `goaway`: an HTTP/2 peer that serves a hundred requests of a connection, says GOAWAY, and ignores the rest.
+//! Workload `goaway`: an HTTP/2 peer that serves a hundred requests of a connection, says GOAWAY, and ignores the
+//! rest.
 //!
-//! 10,000 GETs with 100 under way, in the plain and over TLS. Every row has a path of its own, and the peer tells of each
-//! request it saw whether it was turned away, so what was processed twice can be counted. The peer remembers the last
-//! 10,000 requests; it is asked after every quarter. No randomness.
+//! 10,000 GETs with 100 under way, in the plain and over TLS. Every row has a path of its own, and the peer tells of
+//! each request it saw whether it was turned away, so what was processed twice can be counted. The peer remembers the
+//! last 10,000 requests; it is asked after every quarter. No randomness.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! Workload `idle-cut`: proxies that close what is idle, and clients that come back at random.
 //!
-//! One box for each cut-off, side by side, and for each several clients that learn by themselves. A client sends a burst
-//! of requests, is silent for a random time from zero to twice the cut-off, and so on. Its first silence is longer than
-//! the cut-off, so that something dies soon; from the moment it has noticed (`died` or `replaced` in its statistics) it
-//! goes on for four cut-offs, in which no request may meet a dead connection. Random numbers come from fixed seeds.
-//! `max_idle` and `max_age` are far above the cut-offs: what is closed early is closed because of what was learned.
+//! One box for each cut-off, side by side, and for each several clients that learn by themselves. A client sends a
+//! burst of requests, is silent for a random time from zero to twice the cut-off, and so on. Its first silence is
+//! longer than the cut-off, so that something dies soon; from the moment it has noticed (`died` or `replaced` in its
+//! statistics) it goes on for four cut-offs, in which no request may meet a dead connection. Random numbers come from
+//! fixed seeds. `max_idle` and `max_age` are far above the cut-offs: what is closed early is closed because of what
+//! was learned.
 
 use std::thread;
 use std::time::{Duration, Instant};

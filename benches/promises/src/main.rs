@@ -1,9 +1,9 @@
 //! The promises under faults, measured: what the proxy, the origins and the callers saw, held against bounds.
 //!
-//! A workload (`one-cap`, `cap-halved`, `idle-cut`, `goaway`, `cancel`) starts networks in boxes, each in a process of its
-//! own so that its threads do not share the client's runtime, and says in [`report`] terms what it found. `idle-cut`
-//! lasts minutes and costs next to nothing, so it goes on beside the others. The exit code is 0 whether bounds are met or
-//! not, and 1 where something could not be measured.
+//! A workload (`one-cap`, `cap-halved`, `idle-cut`, `goaway`, `cancel`) starts networks in boxes, each in a process of
+//! its own so that its threads do not share the client's runtime, and says in [`report`]'s terms what it found.
+//! `idle-cut` lasts minutes and costs next to nothing, so it goes on beside the others. The exit code is 0 whether
+//! bounds are met or not, and 1 where something could not be measured.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 

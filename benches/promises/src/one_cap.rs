@@ -321,7 +321,7 @@ fn turn(network: &Boxed, lasting: Duration) -> Result<Turn> {
             }
         }
     });
-    // The last calls of async callers end with those of the others, or are cancelled here; both come after the last slice.
+    // The last calls of async callers end with the others', or are cancelled here; both come after the last slice.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let (stats, proxy) = (mix.client.stats(), network.counts()?.proxy);
     let all = 0..slices(lasting);
