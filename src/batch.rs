@@ -1,83 +1,135 @@
 //! Many calls at once from one blocking caller.
 //!
-//! It owns the lanes: for each origin as many as it may have connections, each taking that origin's next
-//! row when its last one has ended, all driven by the caller's thread. Rows keep their order in the result
+//! It owns the lanes: for each origin as many as it may have exchanges, each taking that origin's next row when
+//! its last one has ended. They are driven by the caller's thread, or, where all rows share HTTP/2 connections,
+//! by the runtime's, beside those: a batch crosses between the two threads, not a row. Rows keep their order in the result
 //! and never fail each other; one deadline bounds them all.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::drive;
-use crate::error::{Error, Result};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Phase, Reason, Result};
 use crate::exchange::Core;
 use crate::request::Request;
 use crate::response::Response;
 use crate::site::Site;
+use crate::{drive, process};
 
 /// The rows of one origin, and how many of them have been taken.
 struct Group {
     site: Arc<Site>,
     rows: Vec<usize>,
-    taken: Cell<usize>,
+    taken: AtomicUsize,
     /// How many may be under way at once.
     most: usize,
-    lanes: Cell<usize>,
+    lanes: AtomicUsize,
 }
 
 impl Group {
     fn next(&self) -> Option<usize> {
-        let row = self.rows.get(self.taken.get()).copied();
-        self.taken.set(self.taken.get() + usize::from(row.is_some()));
+        let row = self.rows.get(self.taken.load(Relaxed)).copied();
+        self.taken.fetch_add(usize::from(row.is_some()), Relaxed);
         row
     }
 
     /// The group with rows left that has the fewest lanes, and room for one more.
     fn neediest(groups: &[Group]) -> Option<&Group> {
-        let open = groups.iter().filter(|group| group.taken.get() < group.rows.len() && group.lanes.get() < group.most);
-        open.min_by_key(|group| group.lanes.get())
+        let is_open =
+            |group: &&Group| group.taken.load(Relaxed) < group.rows.len() && group.lanes.load(Relaxed) < group.most;
+        groups.iter().filter(is_open).min_by_key(|group| group.lanes.load(Relaxed))
     }
 }
+
+/// A row that has ended.
+type Ended = (usize, Result<Response>);
+
+/// Rows that end on the runtime's thread are handed over so many at once, or as many as there are after so long.
+const HANDED_OVER: (usize, Duration) = (64, Duration::from_millis(20));
 
 /// Is told of each row that ends, in the order in which they end.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(usize, &Result<Response>);
 
 impl Core {
     /// An outcome for each request, in their order.
-    pub(crate) fn map(&self, requests: &[Request], each: Each<'_>) -> Result<Vec<Result<Response>>> {
+    pub(crate) fn map(self: &Arc<Self>, requests: &[Request], each: Each<'_>) -> Result<Vec<Result<Response>>> {
         let latest = Instant::now() + self.config.timeout;
-        let outcomes: RefCell<Vec<Option<Result<Response>>>> = RefCell::new(vec![None; requests.len()]);
-        let each = RefCell::new(each);
-        let groups = self.group(requests, |row, error| {
-            let outcome = Err(error);
-            each.borrow_mut()(row, &outcome);
-            outcomes.borrow_mut()[row] = Some(outcome);
-        });
+        let mut outcomes: Vec<Option<Result<Response>>> = vec![None; requests.len()];
+        let mut end = |(row, outcome): Ended| {
+            each(row, &outcome);
+            outcomes[row] = Some(outcome);
+        };
+        let groups = self.group(requests, |row, error| end((row, Err(error))));
         let useful: usize = groups.iter().map(|group| group.most.min(group.rows.len())).sum();
         let on_each = groups.iter().map(|group| group.most / self.config.connections_per_origin()).max().unwrap_or(1);
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
-        let lanes = (0..useful.min(self.config.connections() * on_each)).map(|_| {
-            let (outcomes, each, groups) = (&outcomes, &each, &groups);
-            let lane: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
-                while let Some(group) = Group::neediest(groups) {
-                    group.lanes.set(group.lanes.get() + 1);
-                    while let Some(row) = group.next() {
-                        let outcome = self.call(&requests[row], Some(latest)).await;
-                        each.borrow_mut()(row, &outcome);
-                        outcomes.borrow_mut()[row] = Some(outcome);
-                        // First all that have come are read, then the next ones sent: the server is woken once for many.
-                        drive::give_way().await;
-                    }
-                    group.lanes.set(group.lanes.get() - 1);
+        let lanes = useful.min(self.config.connections() * on_each);
+        if groups.iter().all(|group| group.site.may_share(true)) {
+            self.map_beside_the_connections(requests, groups, lanes, latest, &mut end)?;
+        } else {
+            let end = RefCell::new(end);
+            let lane = || -> Pin<Box<dyn Future<Output = ()> + '_>> {
+                Box::pin(self.lane(requests, &groups, latest, |ended| end.borrow_mut()(ended)))
+            };
+            drive::drive_all((0..lanes).map(|_| lane()))?;
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every row was in one lane")).collect())
+    }
+
+    /// Takes rows and runs them, one after the other, until there are none left.
+    async fn lane(&self, requests: &[Request], groups: &[Group], latest: Instant, end: impl Fn(Ended)) {
+        while let Some(group) = Group::neediest(groups) {
+            group.lanes.fetch_add(1, Relaxed);
+            while let Some(row) = group.next() {
+                end((row, self.call(&requests[row], Some(latest)).await));
+                // First all that have come are read, then the next ones sent: the server is woken once for many.
+                drive::give_way().await;
+            }
+            group.lanes.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Runs the lanes where the HTTP/2 connections are driven.
+    fn map_beside_the_connections(
+        self: &Arc<Self>,
+        requests: &[Request],
+        groups: Vec<Group>,
+        lanes: usize,
+        latest: Instant,
+        end: &mut dyn FnMut(Ended),
+    ) -> Result<()> {
+        let (core, requests) = (Arc::clone(self), requests.to_vec());
+        let (hand_over, mut handed_over) = mpsc::unbounded_channel::<Vec<Ended>>();
+        let running = process::spawn(async move {
+            let ended = Mutex::new((Vec::new(), Instant::now()));
+            let end = |row: Ended| {
+                let mut ended = ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                ended.0.push(row);
+                if ended.0.len() >= HANDED_OVER.0 || ended.1.elapsed() >= HANDED_OVER.1 {
+                    // The caller is there until this ends.
+                    let _ = hand_over.send(std::mem::take(&mut ended.0));
+                    ended.1 = Instant::now();
                 }
-            });
-            lane
-        });
-        drive::drive_all(lanes)?;
-        Ok(outcomes.into_inner().into_iter().map(|outcome| outcome.expect("every row was in one lane")).collect())
+            };
+            let all: FuturesUnordered<_> = (0..lanes).map(|_| core.lane(&requests, &groups, latest, &end)).collect();
+            all.collect::<()>().await;
+            let last = ended.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let _ = hand_over.send(last.0);
+        })?;
+        drive::block_on(async {
+            while let Some(rows) = handed_over.recv().await {
+                rows.into_iter().for_each(&mut *end);
+            }
+            running.await
+        })
+        .ok_or_else(|| Error::new(Reason::Internal, Phase::Queue, "a batch panicked"))
     }
 
     /// Sorts the rows by origin. A row that can't be sent at all has its outcome here.
@@ -103,7 +155,13 @@ impl Core {
                 Some(group) => group.rows.push(row),
                 None => {
                     let most = site.capacity(true);
-                    groups.push(Group { site, rows: vec![row], taken: Cell::new(0), most, lanes: Cell::new(0) });
+                    groups.push(Group {
+                        site,
+                        rows: vec![row],
+                        taken: AtomicUsize::new(0),
+                        most,
+                        lanes: AtomicUsize::new(0),
+                    });
                 }
             }
         }

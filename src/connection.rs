@@ -22,7 +22,7 @@ use crate::error::{Delivery, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
 use crate::request::{OwnFields, Request};
-use crate::response::Headers;
+use crate::response::{Headers, Trailers};
 use crate::stream::{Io, Meter};
 use crate::sys;
 use crate::upload::Upload;
@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     interim: usize,
     /// Whether one of them was 100: the far side wants the body.
     is_continued: bool,
+    /// What came behind the last body.
+    trailers: Trailers,
     /// Whether the last exchange has ended cleanly and nothing came after it.
     is_clean: bool,
     pub(crate) address: SocketAddr,
@@ -108,7 +110,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
-    pub(crate) trailers: Headers,
+    pub(crate) trailers: Trailers,
     /// Whether the body of a failure was longer than is kept of one.
     pub(crate) is_cut: bool,
     pub(crate) head_at: Instant,
@@ -118,9 +120,7 @@ pub(crate) struct Answer {
 pub(crate) struct Begun {
     pub(crate) head: Box<Head>,
     pub(crate) head_at: Instant,
-    pub(crate) trailers: Headers,
     rest: Rest,
-    watch: Watch,
     sent_whole: bool,
 }
 
@@ -143,6 +143,7 @@ impl Connection {
             outgoing: Vec::new(),
             interim: 0,
             is_continued: false,
+            trailers: Trailers::default(),
             is_clean: true,
             address: parts.address,
             retires: now + parts.max_age,
@@ -166,10 +167,12 @@ impl Connection {
         bounds: &Bounds,
         now: Instant,
     ) -> Result<Answer> {
-        let mut begun = self.begin(request, own, expects, bounds, now).await?;
+        let mut watch = Watch::new(bounds, &self.meter, now);
+        let mut begun = self.begin(request, own, expects, bounds, &mut watch).await?;
         let mut body = Vec::new();
-        let is_cut = self.read_whole(&mut begun, &mut body, bounds).await?;
-        let Begun { head, head_at, trailers, .. } = begun;
+        let is_cut = self.read_whole(&mut begun, &mut body, bounds, &mut watch).await?;
+        let Begun { head, head_at, .. } = begun;
+        let trailers = self.take_trailers();
         let (headers, body) = head.fields.finish(body);
         Ok(Answer { status: head.status, headers, body, trailers, is_cut, head_at })
     }
@@ -181,23 +184,22 @@ impl Connection {
         own: &OwnFields,
         expects: bool,
         bounds: &Bounds,
-        now: Instant,
+        watch: &mut Watch,
     ) -> Result<Begun> {
         self.uses += 1;
         self.interim = 0;
         self.is_clean = false;
-        let mut watch = Watch::new(bounds, &self.meter, now);
-        self.probe(&watch).await?;
+        self.probe(watch).await?;
         self.outgoing.clear();
         request.write_head(own, expects, &mut self.outgoing);
         let early = match request.content() {
-            Content::Whole(body) if !expects && !request.is_chunked() => self.send(body, bounds, &mut watch).await?,
-            _ => self.send_pieces(request, expects, bounds, &mut watch).await?,
+            Content::Whole(body) if !expects && !request.is_chunked() => self.send(body, bounds, watch).await?,
+            _ => self.send_pieces(request, expects, bounds, watch).await?,
         };
         let sent_whole = early.is_none();
         let mut head = match early {
             Some(head) => head,
-            None => self.read_head(request.is_head(), bounds, &mut watch).await?,
+            None => self.read_head(request.is_head(), bounds, watch).await?,
         };
         watch.answered();
         let head_at = Instant::now();
@@ -211,7 +213,7 @@ impl Connection {
             Framing::Chunked => Rest::Chunked(Box::new(Chunks::new())),
             Framing::Close => Rest::Close,
         };
-        Ok(Begun { head, head_at, trailers: Headers::default(), rest, watch, sent_whole })
+        Ok(Begun { head, head_at, rest, sent_whole })
     }
 
     /// Whether the far side has closed it, as far as the kernel knows.
@@ -222,6 +224,14 @@ impl Connection {
     /// Whether the far side has not even acknowledged what was sent: its machine is gone, not only slow.
     pub(crate) fn is_unacknowledged(&self) -> bool {
         self.meter.queued() > 0
+    }
+
+    pub(crate) fn take_trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.trailers)
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// How many bytes have come on it.
@@ -499,11 +509,17 @@ impl Connection {
     }
 
     /// Reads the body to its end. Of a failure's body no more than a part is kept: true where it was longer.
-    async fn read_whole(&mut self, begun: &mut Begun, body: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
+    async fn read_whole(
+        &mut self,
+        begun: &mut Begun,
+        body: &mut Vec<u8>,
+        bounds: &Bounds,
+        watch: &mut Watch,
+    ) -> Result<bool> {
         let keeping = Keeping::new(begun.head.status, begun.length(), bounds, body)?;
         loop {
             let before = body.len();
-            let ended = self.read_some(begun, body, keeping.most - before).await?;
+            let ended = self.read_some(begun, body, keeping.most - before, watch).await?;
             if let Some(is_cut) = keeping.judge(ended, body.len() - before)? {
                 return Ok(is_cut);
             }
@@ -512,10 +528,15 @@ impl Connection {
 
     /// Appends what comes next of the body, at most `room` bytes; true at its end. Nothing is appended only at the end or
     /// where there is no room for the next byte.
-    pub(crate) async fn read_some(&mut self, begun: &mut Begun, into: &mut Vec<u8>, room: usize) -> Result<bool> {
+    pub(crate) async fn read_some(
+        &mut self,
+        begun: &mut Begun,
+        into: &mut Vec<u8>,
+        room: usize,
+        watch: &mut Watch,
+    ) -> Result<bool> {
         let incomplete = || answered(Reason::ProtocolIncomplete, "the connection ended inside the body");
-        let Connection { io, meter, buffer, .. } = self;
-        let watch = &mut begun.watch;
+        let Connection { io, meter, buffer, trailers, .. } = self;
         let ended = match &mut begun.rest {
             Rest::Nothing => true,
             Rest::Length(left) => {
@@ -556,7 +577,7 @@ impl Connection {
                 match decoded.map_err(|wire::Fault(reason, detail)| answered(reason, detail))? {
                     Decoded::End(used) => {
                         consume(buffer, used);
-                        begun.trailers = std::mem::replace(chunks, Box::new(Chunks::new())).into_trailers();
+                        *trailers = Trailers::of(std::mem::replace(chunks, Box::new(Chunks::new())).into_trailers());
                         break true;
                     }
                     Decoded::More(used) => consume(buffer, used),
@@ -592,16 +613,6 @@ impl Connection {
 }
 
 impl Begun {
-    /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
-    pub(crate) fn unbind(&mut self) {
-        self.watch.unbind(self.head_at);
-    }
-
-    /// The reader is back: what it did in between was not the far side's doing.
-    pub(crate) fn resume(&mut self, connection: &Connection, now: Instant) {
-        self.watch.begin_window(&connection.meter, now);
-    }
-
     /// How long the body is, where the far side has said so.
     pub(crate) fn length(&self) -> Option<u64> {
         match self.rest {

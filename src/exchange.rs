@@ -25,10 +25,10 @@ use crate::pin_set::PinSet;
 use crate::pool::Pool;
 use crate::redirect::{self, Trail};
 use crate::request::Request;
-use crate::response::{Headers, Response, Trace};
+use crate::response::{Headers, Response, Trace, Trailers};
 use crate::retry::{self, Ending, Safety, Terms, Verdict};
 use crate::site::Site;
-use crate::watch::Bounds;
+use crate::watch::{Bounds, Watch};
 
 /// How much is read of an answer that nobody wants.
 const WASTE: usize = 64 * 1024;
@@ -38,14 +38,6 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
-}
-
-/// How much of an answer a call waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Take {
-    Whole,
-    /// The body is read by the caller.
-    Head,
 }
 
 /// What a call has brought.
@@ -66,7 +58,7 @@ pub(crate) struct Opened {
 /// Where the rest of an answer comes from.
 #[expect(clippy::large_enum_variant, reason = "it is held in one box with everything else of an answer")]
 pub(crate) enum Flow {
-    Connection { lease: Lease, begun: Begun },
+    Connection { lease: Lease, begun: Begun, watch: Watch },
     // The exchange is dropped first: its end is what makes the stream free.
     Stream { exchange: Box<Exchange>, stream: Stream },
 }
@@ -75,7 +67,7 @@ impl Flow {
     /// Whoever reads the rest takes the time that it takes: from here on only the far side's pauses are bounded.
     pub(crate) fn unbind(&mut self) {
         match self {
-            Flow::Connection { begun, .. } => begun.unbind(),
+            Flow::Connection { begun, watch, .. } => watch.unbind(begun.head_at),
             Flow::Stream { exchange, .. } => exchange.unbind(),
         }
     }
@@ -91,11 +83,11 @@ impl Flow {
     /// Appends what comes next of the body, at most `room` bytes; true at its end.
     pub(crate) async fn read_some(&mut self, into: &mut Vec<u8>, room: usize) -> Result<bool> {
         match self {
-            Flow::Connection { lease, begun } => {
+            Flow::Connection { lease, begun, watch } => {
                 let connection = lease.connection();
-                begun.resume(connection, Instant::now());
+                watch.begin_window(connection.meter(), Instant::now());
                 let address = connection.address;
-                connection.read_some(begun, into, room).await.map_err(|error| error.with_address(address))
+                connection.read_some(begun, into, room, watch).await.map_err(|error| error.with_address(address))
             }
             Flow::Stream { exchange, stream } => {
                 exchange.resume(Instant::now());
@@ -106,13 +98,14 @@ impl Flow {
     }
 
     /// Gives back what carried the body, which has ended; what came behind it is returned.
-    pub(crate) fn end(self, now: Instant) -> Headers {
+    pub(crate) fn end(self, now: Instant) -> Trailers {
         match self {
-            Flow::Connection { mut lease, begun } => {
+            Flow::Connection { mut lease, .. } => {
+                let trailers = lease.connection().take_trailers();
                 if lease.connection().is_reusable() {
                     lease.end(now);
                 }
-                begun.trailers
+                trailers
             }
             Flow::Stream { mut exchange, .. } => std::mem::take(&mut exchange.trailers),
         }
@@ -198,7 +191,7 @@ impl Core {
 
     /// Runs one call to its end.
     pub(crate) async fn call(&self, request: &Request, latest: Option<Instant>) -> Result<Response> {
-        match self.run(request, latest, Take::Whole).await? {
+        match self.run::<true>(request, latest).await? {
             Taken::Whole(response) => Ok(response),
             Taken::Head(_) => unreachable!("it was asked for as a whole"),
         }
@@ -206,19 +199,21 @@ impl Core {
 
     /// Runs one call until its answer has begun.
     pub(crate) async fn open(&self, request: &Request) -> Result<Opened> {
-        match self.run(request, None, Take::Head).await? {
+        match self.run::<false>(request, None).await? {
             Taken::Head(opened) => Ok(*opened),
             Taken::Whole(_) => unreachable!("its head was asked for"),
         }
     }
 
-    async fn run(&self, request: &Request, latest: Option<Instant>, take: Take) -> Result<Taken> {
+    /// `WHOLE` says that the answer is read to its end, else its body is the caller's to read. Each has its own code: what
+    /// every call does must not pay for what some do.
+    async fn run<const WHOLE: bool>(&self, request: &Request, latest: Option<Instant>) -> Result<Taken> {
         let begun = Instant::now();
         self.counters.requests.one();
-        let mut result = self.try_call(request, begun, latest, take).await;
+        let mut result = self.try_call::<WHOLE>(request, begun, latest).await;
         if self.config.max_redirects > 0 && result.as_ref().is_ok_and(|taken| taken.status().is_redirection()) {
             result = match result {
-                Ok(taken) => Box::pin(self.follow(request, taken, begun, latest, take)).await,
+                Ok(taken) => Box::pin(self.follow::<WHOLE>(request, taken, begun, latest)).await,
                 failed => failed,
             };
         }
@@ -245,13 +240,12 @@ impl Core {
     }
 
     /// Goes where an answer leads, within what is declared and the time of the call.
-    async fn follow(
+    async fn follow<const WHOLE: bool>(
         &self,
         request: &Request,
         mut taken: Taken,
         begun: Instant,
         latest: Option<Instant>,
-        take: Take,
     ) -> Result<Taken> {
         let mut trail = Trail::new(self.config.max_redirects);
         let mut asked = Cow::Borrowed(request);
@@ -269,7 +263,7 @@ impl Core {
             tracing::debug!(host = next.authority(), "redirected");
             asked = Cow::Owned(next);
             // The way there was asked and answered, whatever becomes of the next step.
-            taken = self.try_call(&asked, begun, latest, take).await.map_err(|error| {
+            taken = self.try_call::<WHOLE>(&asked, begun, latest).await.map_err(|error| {
                 let delivery = Delivery::Answered.and(error.delivery());
                 let attempts = attempts + error.attempts();
                 error.with_delivery(delivery).with_effort(attempts, begun.elapsed())
@@ -277,7 +271,12 @@ impl Core {
         }
     }
 
-    async fn try_call(&self, request: &Request, begun: Instant, latest: Option<Instant>, take: Take) -> Result<Taken> {
+    async fn try_call<const WHOLE: bool>(
+        &self,
+        request: &Request,
+        begun: Instant,
+        latest: Option<Instant>,
+    ) -> Result<Taken> {
         request.check()?;
         let site = self.pool.site(request.scheme(), request.authority())?;
         let (mut deadline, timeout) = self.deadline(request, begun);
@@ -303,9 +302,9 @@ impl Core {
         let (mut attempt, mut replaced) = (1, 0);
         let mut delivery = Delivery::NotSent;
         let mut expects = request.expects();
-        let limits = Limits { deadline, timeout, begun, take };
+        let limits = Limits { deadline, timeout, begun };
         loop {
-            let mut tried = self.attempt(&site, request, expects, limits).await;
+            let mut tried = self.attempt::<WHOLE>(&site, request, expects, limits).await;
             let (ending, now) = match &mut tried {
                 Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED => {
                     // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.
@@ -362,14 +361,14 @@ impl Core {
     }
 
     /// One try. An error comes with whether its connection had been idle before.
-    async fn attempt(
+    async fn attempt<const WHOLE: bool>(
         &self,
         site: &Arc<Site>,
         request: &Request,
         expects: bool,
         limits: Limits,
     ) -> Result<Taken, (Error, bool)> {
-        let Limits { deadline, timeout, begun, take } = limits;
+        let Limits { deadline, timeout, begun } = limits;
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
         let leased = pin!(site.lease(drive::is_driven(), deadline, timeout))
             .instrument(tracing::debug_span!("lease", host = %site.label))
@@ -386,7 +385,7 @@ impl Core {
         let mut lease = match leased {
             Leased::Connection(lease) => lease,
             Leased::Stream(stream) => {
-                let shared = pin!(self.attempt_shared(site, request, stream, &bounds, trace, begun, take));
+                let shared = pin!(self.attempt_shared::<WHOLE>(site, request, stream, &bounds, trace, begun));
                 return shared.instrument(span).await;
             }
         };
@@ -413,38 +412,32 @@ impl Core {
             }
             (error.with_address(address), was_idle)
         };
-        match take {
-            Take::Whole => {
-                let exchanged =
-                    pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-                let Answer { status, headers, body, trailers, is_cut, head_at } =
-                    exchanged.map_err(|error| failed(error, connection))?;
-                let ended_at = Instant::now();
-                site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
-                trace.note(leased_at, head_at, ended_at, begun);
-                if connection.is_reusable() && status != StatusCode::MISDIRECTED_REQUEST {
-                    lease.end(ended_at);
-                }
-                Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }))
+        if WHOLE {
+            let exchanged =
+                pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
+            let Answer { status, headers, body, trailers, is_cut, head_at } =
+                exchanged.map_err(|error| failed(error, connection))?;
+            let ended_at = Instant::now();
+            site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
+            trace.note(leased_at, head_at, ended_at, begun);
+            if connection.is_reusable() && status != StatusCode::MISDIRECTED_REQUEST {
+                lease.end(ended_at);
             }
-            Take::Head => {
-                let opened =
-                    pin!(connection.begin(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-                let mut begun_answer = opened.map_err(|error| failed(error, connection))?;
-                let idle_since = was_idle.then_some(idle_since);
-                site.learn(begun_answer.head.status, &trace, leased_at, begun_answer.head_at, idle_since);
-                trace.note(leased_at, begun_answer.head_at, begun_answer.head_at, begun);
-                let (headers, _) = std::mem::take(&mut begun_answer.head.fields).finish(Vec::new());
-                let status = begun_answer.head.status;
-                let flow = Flow::Connection { lease, begun: begun_answer };
-                Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })))
-            }
+            return Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }));
         }
+        let mut watch = Watch::new(&bounds, connection.meter(), leased_at);
+        let opened = pin!(connection.begin(request, &site.own, expects, &bounds, &mut watch)).instrument(span).await;
+        let mut answer = opened.map_err(|error| failed(error, connection))?;
+        site.learn(answer.head.status, &trace, leased_at, answer.head_at, was_idle.then_some(idle_since));
+        trace.note(leased_at, answer.head_at, answer.head_at, begun);
+        let (headers, _) = std::mem::take(&mut answer.head.fields).finish(Vec::new());
+        let status = answer.head.status;
+        let flow = Flow::Connection { lease, begun: answer, watch };
+        Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })))
     }
 
     /// One try on a connection that carries others beside it.
-    #[expect(clippy::too_many_arguments, reason = "the second half of `attempt`, which is one function by its meaning")]
-    async fn attempt_shared(
+    async fn attempt_shared<const WHOLE: bool>(
         &self,
         site: &Site,
         request: &Request,
@@ -452,7 +445,6 @@ impl Core {
         bounds: &Bounds,
         mut trace: Trace,
         begun: Instant,
-        take: Take,
     ) -> Result<Taken, (Error, bool)> {
         let leased_at = begun + trace.queue;
         let channel = stream.channel();
@@ -484,7 +476,7 @@ impl Core {
         }
         site.learn(status, &trace, leased_at, head_at, None);
         let headers = std::mem::take(&mut exchange.headers);
-        if take == Take::Head {
+        if !WHOLE {
             trace.note(leased_at, head_at, head_at, begun);
             let flow = Flow::Stream { stream, exchange: Box::new(exchange) };
             return Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })));
@@ -513,13 +505,12 @@ impl Core {
     }
 }
 
-/// The time that a call has, and what it waits for.
+/// The time that a call has.
 #[derive(Clone, Copy)]
 struct Limits {
     deadline: Instant,
     timeout: Duration,
     begun: Instant,
-    take: Take,
 }
 
 fn late(timeout: Duration) -> Error {

@@ -25,7 +25,7 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::flood::Flood;
 use crate::process;
 use crate::request::{OwnFields, Request};
-use crate::response::{Headers, Packing};
+use crate::response::{Headers, Packing, Trailers};
 use crate::stream::{Io, Meter};
 use crate::tls;
 use crate::upload::Upload;
@@ -369,7 +369,7 @@ impl AsyncWrite for Guarded {
 pub(crate) struct Exchange {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
-    pub(crate) trailers: Headers,
+    pub(crate) trailers: Trailers,
     pub(crate) head_at: Instant,
     body: RecvStream,
     /// What has come and was not taken yet.
@@ -483,7 +483,7 @@ impl Exchange {
             true => Some(0),
             false => headers.get("content-length").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
         };
-        let (trailers, piece) = (Headers::default(), Bytes::new());
+        let (trailers, piece) = (Trailers::default(), Bytes::new());
         Ok(Exchange {
             status: head.status,
             headers,
@@ -521,7 +521,7 @@ impl Exchange {
                 Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
             })
             .await?;
-            *trailers = fields.as_ref().map(packed).unwrap_or_default();
+            *trailers = fields.as_ref().map(|fields| Trailers::of(packed(fields))).unwrap_or_default();
             return Ok(true);
         }
         let size = piece.len().min(room);
@@ -544,12 +544,12 @@ impl Exchange {
         }
     }
 
-    /// As [`Begun::unbind`](crate::connection::Begun::unbind).
+    /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
     pub(crate) fn unbind(&mut self) {
         self.line.watch.unbind(self.head_at);
     }
 
-    /// As [`Begun::resume`](crate::connection::Begun::resume).
+    /// The reader is back: what it did in between was not the far side's doing.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.line.watch.begin_window(&self.line.meter, now);
     }

@@ -21,7 +21,7 @@ use crate::drive;
 use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::exchange::{Core, Flow, Opened};
 use crate::request::Request;
-use crate::response::{Headers, Trace};
+use crate::response::{Headers, Trace, Trailers};
 
 /// What one piece holds at most.
 const PIECE: usize = 256 * 1024;
@@ -30,7 +30,7 @@ const PIECE: usize = 256 * 1024;
 struct Known {
     status: StatusCode,
     headers: Headers,
-    trailers: Headers,
+    trailers: Trailers,
     trace: Trace,
 }
 
@@ -40,7 +40,7 @@ struct Incoming {
     request: Request,
     /// What proves that a representation is still the same.
     validator: Option<String>,
-    trailers: Headers,
+    trailers: Trailers,
     /// Undoes the body's content coding.
     decoder: Option<Decoder>,
     /// What has come and was not decoded yet.
@@ -73,7 +73,7 @@ impl Core {
             core: self,
             request: request.clone(),
             validator: validator(status, &headers),
-            trailers: Headers::default(),
+            trailers: Trailers::default(),
             decoder,
             coded: Bytes::new(),
             flow: Some(flow),
@@ -248,7 +248,7 @@ macro_rules! about_the_answer {
 
             /// The fields that came behind the body (RFC 9110 6.5): empty before its end.
             pub fn trailers(&self) -> &Headers {
-                &self.known.trailers
+                self.known.trailers.fields()
             }
 
             /// The length of the whole body in bytes, where the target has announced it.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,6 +45,7 @@ impl Packing {
         Packing { block: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         let start = self.block.len();
         self.block.extend_from_slice(name.as_bytes());
@@ -110,13 +112,32 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// The fields behind a body: few answers have any, so they take no room in the others.
+#[derive(Clone, Default)]
+pub(crate) struct Trailers(Option<Box<Headers>>);
+
+impl Trailers {
+    pub(crate) fn of(fields: Headers) -> Trailers {
+        Trailers((!fields.is_empty()).then(|| Box::new(fields)))
+    }
+
+    pub(crate) fn fields(&self) -> &Headers {
+        static NONE: LazyLock<Headers> = LazyLock::new(Headers::default);
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// An answer, read to its end.
 #[derive(Clone)]
 pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
-    pub(crate) trailers: Headers,
+    pub(crate) trailers: Trailers,
     pub(crate) is_cut: bool,
     pub(crate) trace: Trace,
 }
@@ -175,7 +196,7 @@ impl Response {
 
     /// The fields that came behind the body (RFC 9110 6.5).
     pub fn trailers(&self) -> &Headers {
-        &self.trailers
+        self.trailers.fields()
     }
 
     /// Whether the body goes on beyond what was kept of it: only that of a status of 400 or more is ever cut
