@@ -191,52 +191,66 @@ impl Core {
 
     /// Runs one call to its end.
     pub(crate) async fn call(&self, request: &Request, latest: Option<Instant>) -> Result<Response> {
-        match self.run::<true>(request, latest).await? {
-            Taken::Whole(response) => Ok(response),
-            Taken::Head(_) => unreachable!("it was asked for as a whole"),
+        let begun = Instant::now();
+        self.counters.requests.one();
+        let mut result = self.try_call::<true>(request, begun, latest).await;
+        if self.config.max_redirects > 0 || self.config.decode {
+            result = Box::pin(self.settle::<true>(request, result, begun, latest)).await;
+        }
+        self.count(&mut result);
+        match result {
+            Ok(Taken::Whole(response)) => Ok(response),
+            Ok(Taken::Head(_)) => unreachable!("it was asked for as a whole"),
+            Err(error) => Err(error),
         }
     }
 
     /// Runs one call until its answer has begun.
     pub(crate) async fn open(&self, request: &Request) -> Result<Opened> {
-        match self.run::<false>(request, None).await? {
+        let begun = Instant::now();
+        self.counters.requests.one();
+        let result = self.try_call::<false>(request, begun, None).await;
+        let mut result = self.settle::<false>(request, result, begun, None).await;
+        self.count(&mut result);
+        match result? {
             Taken::Head(opened) => Ok(*opened),
             Taken::Whole(_) => unreachable!("its head was asked for"),
         }
     }
 
-    /// `WHOLE` says that the answer is read to its end, else its body is the caller's to read. Each has its own code: what
-    /// every call does must not pay for what some do.
-    async fn run<const WHOLE: bool>(&self, request: &Request, latest: Option<Instant>) -> Result<Taken> {
-        let begun = Instant::now();
-        self.counters.requests.one();
-        let mut result = self.try_call::<WHOLE>(request, begun, latest).await;
-        if self.config.max_redirects > 0 && result.as_ref().is_ok_and(|taken| taken.status().is_redirection()) {
-            result = match result {
-                Ok(taken) => Box::pin(self.follow::<WHOLE>(request, taken, begun, latest)).await,
-                failed => failed,
-            };
-        }
-        if self.config.decode && request.takes_codings() {
-            result = result.and_then(|mut taken| {
-                let trace = *taken.trace();
-                taken.decode(self.config.max_body.0).map_err(|error| {
-                    let error = error.with_host(request.authority()).with_effort(trace.attempts, begun.elapsed());
-                    match trace.address {
-                        Some(address) => error.with_address(address),
-                        None => error,
-                    }
-                })
-            });
-        }
-        match &mut result {
+    fn count(&self, result: &mut Result<Taken>) {
+        match result {
             Ok(taken) => self.counters.answered(taken.trace().total),
             Err(error) => {
                 self.counters.failures.one();
                 tracing::debug!(reason = error.reason().as_str(), "call failed");
             }
         }
-        result
+    }
+
+    /// What some clients do with an answer before it is the caller's: follow where it leads, and undo its coding.
+    async fn settle<const WHOLE: bool>(
+        &self,
+        request: &Request,
+        mut result: Result<Taken>,
+        begun: Instant,
+        latest: Option<Instant>,
+    ) -> Result<Taken> {
+        if self.config.max_redirects > 0 && result.as_ref().is_ok_and(|taken| taken.status().is_redirection()) {
+            result = self.follow::<WHOLE>(request, result?, begun, latest).await;
+        }
+        if !self.config.decode || !request.takes_codings() {
+            return result;
+        }
+        let mut taken = result?;
+        let trace = *taken.trace();
+        taken.decode(self.config.max_body.0).map_err(|error| {
+            let error = error.with_host(request.authority()).with_effort(trace.attempts, begun.elapsed());
+            match trace.address {
+                Some(address) => error.with_address(address),
+                None => error,
+            }
+        })
     }
 
     /// Goes where an answer leads, within what is declared and the time of the call.
@@ -271,6 +285,8 @@ impl Core {
         }
     }
 
+    /// `WHOLE` says that the answer is read to its end, else its body is the caller's to read. Each has its own code: what
+    /// every call does must not pay for what some do.
     async fn try_call<const WHOLE: bool>(
         &self,
         request: &Request,
