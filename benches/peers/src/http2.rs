@@ -1,7 +1,8 @@
 //! Workload `http2`: 10,000 GETs over one HTTP/2 connection, 100 at once.
 //!
 //! In this process: [`AsyncClient`] with a task for each of the 100, on a `current_thread` runtime and on two workers;
-//! [`Client::map`]; and reqwest on a `current_thread` runtime. All build each request from its URL and read each body.
+//! [`Client::map`]; and reqwest on a `current_thread` runtime. Over TLS also [`Client::map`] in HTTP/1.1 over as many
+//! connections as an origin may have by default: what `protocol = auto` chooses for it. All build each request from its URL and read each body.
 //! Beside it: h2load, which sends one prepared request again and again and looks at no header: the ceiling. A turn is
 //! one run of h2load, its connection's making included, or all rows once over the connection that is there.
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use pinlink::{AsyncClient, Client, Request};
+use pinlink::{AsyncClient, Builder, Client, Request};
 use tokio::runtime::{self, Runtime};
 
 use crate::machine::locked;
@@ -25,8 +26,14 @@ pub(crate) const ROWS: usize = 10_000;
 pub(crate) const AT_ONCE: usize = 100;
 
 /// The names of the peers, the ceiling first.
-pub(crate) const NAMES: [&str; 5] =
-    ["h2load", "pinlink async", "pinlink async, 2 workers", "pinlink map, http2", "reqwest async"];
+pub(crate) const NAMES: [&str; 6] = [
+    "h2load",
+    "pinlink async",
+    "pinlink async, 2 workers",
+    "pinlink map, http2",
+    "reqwest async",
+    "pinlink map, 8 x http1",
+];
 
 /// All peers, each with its connection still to be made; the program among them may be missing.
 pub(crate) fn peers(server: &Server, tls: bool) -> Result<Peers> {
@@ -46,23 +53,28 @@ pub(crate) fn peers(server: &Server, tls: bool) -> Result<Peers> {
         let client = AsyncClient::from(client(server, &url, tls)?);
         peers.present.push(Box::new(Tasks { name, package: "pinlink", runtime, client, url: url.clone() }));
     }
-    peers.present.push(Box::new(Map { client: client(server, &url, tls)?, url: url.clone() }));
+    let http2 = client(server, &url, tls)?;
+    peers.present.push(Box::new(Map { name: NAMES[3], client: http2, url: url.clone(), is_http2: true }));
+    if tls {
+        let http1 = builder(server, &url, tls).option("protocol", "http1").build()?;
+        peers.present.push(Box::new(Map { name: NAMES[5], client: http1, url: url.clone(), is_http2: false }));
+    }
     let client = reqwest(server, tls)?;
     peers.present.push(Box::new(Tasks { name: NAMES[4], package: "reqwest", runtime: one()?, client, url }));
     Ok(peers)
 }
 
 fn client(server: &Server, url: &str, tls: bool) -> Result<Client> {
-    let mut builder = Client::builder()
-        .hosts([url.trim_end_matches("/answer")])
-        .allow_addresses(["127.0.0.0/8"])
-        .option("protocol", "http2")
-        .max_connections(1usize)
-        .max_streams(AT_ONCE);
-    if tls {
-        builder = builder.pins([format!("{NAME}=127.0.0.1")]).ca_file(server.ca_file());
+    let builder = builder(server, url, tls).option("protocol", "http2");
+    Ok(builder.max_connections(1usize).max_streams(AT_ONCE).build()?)
+}
+
+fn builder(server: &Server, url: &str, tls: bool) -> Builder {
+    let builder = Client::builder().hosts([url.trim_end_matches("/answer")]).allow_addresses(["127.0.0.0/8"]);
+    match tls {
+        true => builder.pins([format!("{NAME}=127.0.0.1")]).ca_file(server.ca_file()),
+        false => builder,
     }
-    Ok(builder.build()?)
 }
 
 /// All rows once.
@@ -81,7 +93,7 @@ fn rows(run: impl FnOnce() -> Result<()>) -> Result<Turn> {
 fn judge(is_http2: bool, body: usize) -> Result<()> {
     match (is_http2, body) {
         (true, BODY) => Ok(()),
-        (false, _) => Err("the answer came over HTTP/1.1".into()),
+        (false, _) => Err("the answer came over the other version of HTTP".into()),
         (true, other) => Err(format!("the body has {other} bytes").into()),
     }
 }
@@ -148,13 +160,15 @@ async fn work(client: impl Get, url: Arc<str>, taken: Arc<AtomicUsize>) -> Resul
 }
 
 struct Map {
+    name: &'static str,
     client: Client,
     url: Arc<str>,
+    is_http2: bool,
 }
 
 impl Peer for Map {
     fn name(&self) -> &'static str {
-        NAMES[3]
+        self.name
     }
 
     fn version(&self) -> String {
@@ -166,7 +180,7 @@ impl Peer for Map {
             let rows: Vec<Request> = (0..ROWS).map(|_| Request::get(&self.url)).collect();
             self.client.map(&rows).into_iter().try_for_each(|outcome| {
                 let answer = outcome?;
-                judge(answer.trace().is_http2, answer.body().len())
+                judge(answer.trace().is_http2 == self.is_http2, answer.body().len())
             })
         })
     }
