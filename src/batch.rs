@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Phase, Reason, Result};
+use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::exchange::Core;
 use crate::request::Request;
 use crate::response::Response;
@@ -27,6 +27,8 @@ struct Group {
     site: Arc<Site>,
     rows: Vec<usize>,
     taken: AtomicUsize,
+    /// Whether its rows share connections.
+    shares: bool,
     /// How many may be under way at once.
     most: usize,
     lanes: AtomicUsize,
@@ -65,14 +67,17 @@ impl Core {
             each(row, &outcome);
             outcomes[row] = Some(outcome);
         };
-        let groups = self.group(requests, |row, error| end((row, Err(error))));
+        let mut groups = self.group(requests, |row, error| end((row, Err(error))));
+        drive::block_on(self.choose(&mut groups, latest));
         let useful: usize = groups.iter().map(|group| group.most.min(group.rows.len())).sum();
         let on_each = groups.iter().map(|group| group.most / self.config.connections_per_origin()).max().unwrap_or(1);
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
         let lanes = useful.min(self.config.connections() * on_each);
-        if groups.iter().all(|group| group.site.may_share(true)) {
-            self.map_beside_the_connections(requests, groups, lanes, latest, &mut end)?;
+        if groups.iter().all(|group| group.shares) {
+            if let Err(error) = self.map_beside_the_connections(requests, groups, lanes, latest, &mut end) {
+                return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(error.clone()))).collect());
+            }
         } else {
             let end = RefCell::new(end);
             let lane = || -> Pin<Box<dyn Future<Output = ()> + '_>> {
@@ -81,6 +86,20 @@ impl Core {
             drive::drive_all((0..lanes).map(|_| lane()))?;
         }
         Ok(outcomes.into_iter().map(|outcome| outcome.expect("every row was in one lane")).collect())
+    }
+
+    /// Finds out which version of HTTP the rows will be sent by. Where all targets choose HTTP/2 the rows share connections;
+    /// else the caller drives them all, and shares only where it is told to.
+    async fn choose(&self, groups: &mut [Group], latest: Instant) {
+        let mut all_share = groups.iter().all(|group| group.site.may_share(false));
+        for group in groups.iter().take(if all_share { groups.len() } else { 0 }) {
+            all_share &= group.site.shares(latest).await;
+        }
+        for group in groups {
+            group.shares = all_share || group.site.may_share(true);
+            // One connection's worth is enough where it is shared: more would only crowd the target.
+            group.most = if group.shares { self.config.max_streams } else { group.site.capacity(true) };
+        }
     }
 
     /// Takes rows and runs them, one after the other, until there are none left.
@@ -129,7 +148,10 @@ impl Core {
             }
             running.await
         })
-        .ok_or_else(|| Error::new(Reason::Internal, Phase::Queue, "a batch panicked"))
+        .ok_or_else(|| {
+            // Any of the rows without an outcome may have been under way.
+            Error::new(Reason::Internal, Phase::Wait, "a batch panicked").with_delivery(Delivery::Unknown)
+        })
     }
 
     /// Sorts the rows by origin. A row that can't be sent at all has its outcome here.
@@ -154,14 +176,8 @@ impl Core {
             match groups.get_mut(last) {
                 Some(group) => group.rows.push(row),
                 None => {
-                    let most = site.capacity(true);
-                    groups.push(Group {
-                        site,
-                        rows: vec![row],
-                        taken: AtomicUsize::new(0),
-                        most,
-                        lanes: AtomicUsize::new(0),
-                    });
+                    let (taken, lanes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                    groups.push(Group { site, rows: vec![row], taken, shares: false, most: 1, lanes });
                 }
             }
         }

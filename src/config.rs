@@ -44,6 +44,8 @@ pub(crate) const LEAST_TELLING_IDLE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked at: a quarter of `max_idle` within these bounds. A death is noticed within a
 /// second, which tells when the far side cuts off, and costs one system call for each idle connection.
 pub(crate) const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long nobody tries again where an HTTP/2 connection allows no stream at all: servers do so while they drain.
+pub(crate) const SHUT_FOR: Duration = Duration::from_millis(100);
 /// Refusals of two origins within this time say that what lies on the way to both is full.
 pub(crate) const SAME_CROWD: Duration = Duration::from_secs(2);
 /// How long the least time to an answer on a fresh connection counts, against which queues are recognised.
@@ -287,8 +289,8 @@ options! {
         "How much is kept of the body of a buffered answer with a status of 400 or more; a longer one is cut, and says so.",
         "An explanation is short; a page of HTML for every row fills memory and logs.";
     protocol: Protocol = "auto", "" ..= "",
-        "`http1`; `http2`: wherever a target agrees (ALPN) over TLS, and without asking over plain TCP; or `auto`: HTTP/1.1 for blocking callers and plain TCP, ALPN for async callers.",
-        "One request at a time per connection is fastest where the caller drives it; many at once need few connections.";
+        "`http1`; `http2`: wherever a target agrees (ALPN) over TLS, and without asking over plain TCP; or `auto`: HTTP/1.1 for single blocking calls and plain TCP, ALPN for async callers and batches.",
+        "One request at a time is fastest where the caller drives its connection; many at once over one connection are as fast as over eight.";
     max_streams: usize = "100", "1" ..= "10000",
         "The most requests at once on one HTTP/2 connection; fewer where the target says so.",
         "What most servers allow (RFC 9113 6.5.2 recommends no less).";

@@ -178,7 +178,7 @@ impl Dialer {
     /// Races the host's addresses; where a handshake fails for a reason of that address only, goes on with the others.
     async fn dial_directly(&self, route: &Route, offer: Offer<'_>) -> Result<Won> {
         let begun = Instant::now();
-        let deadline = begun + self.config.connect_timeout;
+        let mut deadline = begun + self.config.connect_timeout;
         let hop = Hop { host: &route.host, port: route.port };
         let mut race = Race::new(route.host.in_order(begun, fastrand::usize(..)), self.config.race_stagger);
         let mut dials = FuturesUnordered::new();
@@ -194,7 +194,11 @@ impl Dialer {
             let stream = Stream::new(socket, Arc::clone(&meter))
                 .map_err(|error| socket_error(&error, 1).with_address(address))?;
             match self.establish(route, stream, meter, address, begun, offer).await {
-                Err(error) if tls::may_try_elsewhere(error.reason()) => last = Some(error),
+                Err(error) if tls::may_try_elsewhere(error.reason()) => {
+                    last = Some(error);
+                    // The handshake has its own time: it was not the others'.
+                    deadline = Instant::now() + self.config.connect_timeout;
+                }
                 established => return established,
             }
         }
@@ -203,10 +207,10 @@ impl Dialer {
     /// Asks a proxy for a tunnel to one pinned address after the other.
     async fn dial_through(&self, route: &Route, via: &Via, offer: Offer<'_>) -> Result<Won> {
         let begun = Instant::now();
-        let deadline = begun + self.config.connect_timeout;
         let hop = Hop { host: &via.host, port: via.proxy.port };
         let mut last = None;
         for address in route.host.in_order(begun, fastrand::usize(..)) {
+            let deadline = Instant::now() + self.config.connect_timeout;
             let target = SocketAddr::new(address, route.port);
             self.check(address)?;
             let mut race = Race::new(via.host.in_order(Instant::now(), fastrand::usize(..)), self.config.race_stagger);
@@ -325,11 +329,14 @@ impl Dialer {
                 // Every dial has ended, or the stagger has: the race knows what is next.
                 Ok(None) => {}
                 Err(_) if Instant::now() >= deadline => {
-                    let tried = hop.host.current().pin.addresses.len();
-                    for &address in &hop.host.current().pin.addresses {
+                    let silent = race.given_up();
+                    for &address in &silent {
                         self.sideline(hop.host, address);
                     }
-                    let detail = format!("no answer from any of {tried} pinned addresses");
+                    if let Some(last) = last.take() {
+                        return Err(last);
+                    }
+                    let detail = format!("no answer from any of {} pinned addresses", silent.len());
                     return Err(Error::new(Reason::ConnectTimeout, Phase::Connect, detail)
                         .with_budget("connect_timeout", self.config.connect_timeout));
                 }

@@ -50,8 +50,12 @@ pub(crate) struct Connection {
     outgoing: Vec<u8>,
     /// Interim (1xx) answers to the current request.
     interim: usize,
+    /// Whether the current request is a `HEAD`, whose answer has no body whatever it announces.
+    to_head: bool,
     /// Whether one of them was 100: the far side wants the body.
     is_continued: bool,
+    /// Whether some of the current request's body may have left.
+    has_begun_body: bool,
     /// What came behind the last body.
     trailers: Trailers,
     /// Whether the last exchange has ended cleanly and nothing came after it.
@@ -142,7 +146,9 @@ impl Connection {
             buffer: Vec::new(),
             outgoing: Vec::new(),
             interim: 0,
+            to_head: false,
             is_continued: false,
+            has_begun_body: false,
             trailers: Trailers::default(),
             is_clean: true,
             address: parts.address,
@@ -186,8 +192,11 @@ impl Connection {
         bounds: &Bounds,
         watch: &mut Watch,
     ) -> Result<Begun> {
+        watch.is_first(self.uses == 0);
         self.uses += 1;
         self.interim = 0;
+        self.to_head = request.is_head();
+        self.has_begun_body = false;
         self.is_clean = false;
         self.probe(watch).await?;
         self.outgoing.clear();
@@ -199,7 +208,7 @@ impl Connection {
         let sent_whole = early.is_none();
         let mut head = match early {
             Some(head) => head,
-            None => self.read_head(request.is_head(), bounds, watch).await?,
+            None => self.read_head(bounds, watch).await?,
         };
         watch.answered();
         let head_at = Instant::now();
@@ -214,6 +223,11 @@ impl Connection {
             Framing::Close => Rest::Close,
         };
         Ok(Begun { head, head_at, rest, sent_whole })
+    }
+
+    /// Whether some of the last request's body may have left.
+    pub(crate) fn has_begun_body(&self) -> bool {
+        self.has_begun_body
     }
 
     /// Whether the far side has closed it, as far as the kernel knows.
@@ -310,8 +324,6 @@ impl Connection {
         watch: &mut Watch,
     ) -> Result<Early> {
         let is_chunked = request.is_chunked();
-        let mut upload = Upload::begin(request.content())
-            .ok_or_else(|| watch.failed(&self.meter, Reason::CanceledBody, "the body was read by an earlier try"))?;
         // Until all of it is out the request is being sent, however long it is.
         watch.expect_body(u64::MAX);
         if expects {
@@ -324,6 +336,9 @@ impl Connection {
             }
             self.outgoing.clear();
         }
+        self.has_begun_body = true;
+        let mut upload = Upload::begin(request.content())
+            .ok_or_else(|| watch.failed(&self.meter, Reason::CanceledBody, "the body was read by an earlier try"))?;
         let (mut head, mut piece, mut pieces) = (0, Bytes::new(), 0_u32);
         let early = poll_fn(|cx| {
             loop {
@@ -398,7 +413,7 @@ impl Connection {
         self.is_continued = false;
         poll_fn(|cx| {
             loop {
-                match self.next_head(false, bounds, watch) {
+                match self.next_head(self.to_head, bounds, watch) {
                     Ok(Some(head)) => return Poll::Ready(Ok(Some(head))),
                     Ok(None) if self.is_continued => return Poll::Ready(Ok(None)),
                     Ok(None) => {}
@@ -434,7 +449,7 @@ impl Connection {
                 Poll::Pending => return Ok(None),
             }
             // Interim answers say nothing about the end, and half a head nothing yet: the request goes on.
-            if let Some(head) = self.next_head(false, bounds, watch)? {
+            if let Some(head) = self.next_head(self.to_head, bounds, watch)? {
                 return Ok(Some(head));
             }
         }
@@ -450,7 +465,7 @@ impl Connection {
     ) -> Poll<Result<Early>> {
         drive::look_again();
         while let Poll::Ready(Ok(1..)) = self.io.poll_fill(cx, &mut self.buffer, READ) {
-            if let Some(head) = self.next_head(false, bounds, watch)? {
+            if let Some(head) = self.next_head(self.to_head, bounds, watch)? {
                 return Poll::Ready(Ok(Some(head)));
             }
         }
@@ -462,13 +477,13 @@ impl Connection {
         read_behind(&mut self.io, &self.meter, &mut self.buffer, READ, watch).await
     }
 
-    async fn read_head(&mut self, to_head: bool, bounds: &Bounds, watch: &mut Watch) -> Result<Box<Head>> {
+    async fn read_head(&mut self, bounds: &Bounds, watch: &mut Watch) -> Result<Box<Head>> {
         let mut seen = 0;
         loop {
             // A head is looked at again only when a line has been added: one byte at a time would else cost a square.
             let worth_it = self.buffer[seen..].contains(&b'\n') || (seen == 0 && !self.buffer.is_empty());
             if worth_it || self.buffer.len() > bounds.max_headers {
-                if let Some(head) = self.next_head(to_head, bounds, watch)? {
+                if let Some(head) = self.next_head(self.to_head, bounds, watch)? {
                     return Ok(head);
                 }
                 seen = self.buffer.len();

@@ -120,6 +120,14 @@ impl Taken {
         }
     }
 
+    /// Whether it answers a request of whose body nothing has left.
+    fn is_without_body(&self) -> bool {
+        match self {
+            Taken::Whole(response) => response.trace.is_without_body,
+            Taken::Head(opened) => opened.trace.is_without_body,
+        }
+    }
+
     fn headers(&self) -> &Headers {
         match self {
             Taken::Whole(response) => &response.headers,
@@ -244,7 +252,7 @@ impl Core {
         }
         let mut taken = result?;
         let trace = *taken.trace();
-        taken.decode(self.config.max_body.0).map_err(|error| {
+        taken.decode(self.bounds(request, begun, Duration::ZERO).max_body).map_err(|error| {
             let error = error.with_host(request.authority()).with_effort(trace.attempts, begun.elapsed());
             match trace.address {
                 Some(address) => error.with_address(address),
@@ -322,9 +330,10 @@ impl Core {
         loop {
             let mut tried = self.attempt::<WHOLE>(&site, request, expects, limits).await;
             let (ending, now) = match &mut tried {
-                Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED => {
+                Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED && taken.is_without_body() => {
                     // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.
                     expects = false;
+                    delivery = delivery.and(Delivery::Answered);
                     continue;
                 }
                 Ok(taken) => {
@@ -435,6 +444,7 @@ impl Core {
                 exchanged.map_err(|error| failed(error, connection))?;
             let ended_at = Instant::now();
             site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
+            trace.is_without_body = expects && !connection.has_begun_body();
             trace.note(leased_at, head_at, ended_at, begun);
             if connection.is_reusable() && status != StatusCode::MISDIRECTED_REQUEST {
                 lease.end(ended_at);
@@ -444,6 +454,7 @@ impl Core {
         let mut watch = Watch::new(&bounds, connection.meter(), leased_at);
         let opened = pin!(connection.begin(request, &site.own, expects, &bounds, &mut watch)).instrument(span).await;
         let mut answer = opened.map_err(|error| failed(error, connection))?;
+        trace.is_without_body = expects && !connection.has_begun_body();
         site.learn(answer.head.status, &trace, leased_at, answer.head_at, was_idle.then_some(idle_since));
         trace.note(leased_at, answer.head_at, answer.head_at, begun);
         let (headers, _) = std::mem::take(&mut answer.head.fields).finish(Vec::new());

@@ -424,24 +424,22 @@ impl Exchange {
         let mut handle = locked(&channel.handle).clone().ok_or_else(|| gone(&line))?;
         poll_fn(|cx| handle.poll_ready(cx)).await.map_err(|_| gone(&line))?;
         let has_body = request.content().length() != Some(0) || request.is_chunked();
-        let mut upload = match has_body {
-            true => Some(Upload::begin(request.content()).ok_or_else(|| {
-                line.watch.failed(&line.meter, Reason::CanceledBody, "the body was read by an earlier try")
-            })?),
-            false => None,
-        };
         line.watch.expect_body(if has_body { u64::MAX } else { 0 });
         let sent = handle.send_request(request.http2_head(own), !has_body);
         let (mut response, stream) = sent.map_err(|_| gone(&line))?;
         // From here on in doubt it has left: h2 does not tell when.
         line.meter.sent.store(1, Ordering::Relaxed);
         line.shared.opened.fetch_add(1, Ordering::Relaxed);
-        let mut sending = upload.take().map(|upload| Sending {
-            stream,
-            upload,
-            piece: Bytes::new(),
-            trailers: request.http2_trailers(),
-        });
+        let mut sending = match has_body {
+            true => {
+                // Only now: what can be read once is still at hand where the connection has ended before.
+                let upload = Upload::begin(request.content()).ok_or_else(|| {
+                    line.watch.failed(&line.meter, Reason::CanceledBody, "the body was read by an earlier try")
+                })?;
+                Some(Sending { stream, upload, piece: Bytes::new(), trailers: request.http2_trailers() })
+            }
+            false => None,
+        };
         let mut interim = 0;
         let answer = poll_fn(|cx| {
             if let Some(too_many) = line.poll_interim(cx, &mut response, &mut interim, bounds.max_interim) {
@@ -592,7 +590,9 @@ impl Line {
         } else if error.is_remote() && code == Some(h2::Reason::REFUSED_STREAM) && !self.is_answered {
             self.meter.sent.store(0, Ordering::Relaxed);
             (Reason::ConnectStreamRefused, "the far side refused the stream and has not processed it".to_owned())
-        } else if let Some((Reason::TlsClientAuth, detail)) = self.shared.fault.get() {
+        } else if let Some((Reason::TlsClientAuth, detail)) = self.shared.fault.get()
+            && self.shared.answers.load(Ordering::Relaxed) == 0
+        {
             // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
             return Error::new(Reason::TlsClientAuth, Phase::Handshake, *detail);
         } else if let Some((reason, detail)) = self.shared.fault.get() {

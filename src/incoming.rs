@@ -22,6 +22,7 @@ use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::exchange::{Core, Flow, Opened};
 use crate::request::Request;
 use crate::response::{Headers, Trace, Trailers};
+use crate::sys::OfThisProcess;
 
 /// What one piece holds at most.
 const PIECE: usize = 256 * 1024;
@@ -38,6 +39,8 @@ struct Known {
 struct Incoming {
     core: Arc<Core>,
     request: Request,
+    /// How long the whole body is, where that was announced.
+    length: Option<u64>,
     /// What proves that a representation is still the same.
     validator: Option<String>,
     trailers: Trailers,
@@ -46,7 +49,7 @@ struct Incoming {
     /// What has come and was not decoded yet.
     coded: Bytes,
     /// Where the body comes from; nothing once it has ended or broken.
-    flow: Option<Flow>,
+    flow: Option<OfThisProcess<Flow>>,
     broken: Option<Error>,
     taken: u64,
     /// How often it may still be gone on with after a break.
@@ -72,11 +75,12 @@ impl Core {
         let mut incoming = Incoming {
             core: self,
             request: request.clone(),
+            length: flow.length(),
             validator: validator(status, &headers),
             trailers: Trailers::default(),
             decoder,
             coded: Bytes::new(),
-            flow: Some(flow),
+            flow: Some(OfThisProcess::new(flow)),
             broken: None,
             taken: 0,
             resumptions,
@@ -181,7 +185,7 @@ impl Incoming {
             let mut piece = Vec::new();
             let read = flow.read_some(&mut piece, PIECE).await;
             let ended = read.map_err(|error| error.with_host(self.request.authority()))?;
-            if ended && let Some(flow) = self.flow.take() {
+            if ended && let Some(flow) = self.flow.take().and_then(OfThisProcess::into_inner) {
                 self.trailers = flow.end(Instant::now());
             }
             if !piece.is_empty() {
@@ -199,19 +203,32 @@ impl Incoming {
         let rest = self.request.clone().header("range", format!("bytes={}-", self.taken)).header("if-range", validator);
         tracing::debug!(host = self.request.authority(), from = self.taken, "going on after a break");
         let Opened { status, headers, mut flow, .. } = self.core.open(&rest).await?;
-        // Anything but exactly the rest of the same representation would splice two bodies into one.
+        // Anything but exactly the rest of the same representation would splice two bodies into one, or end too early.
         let range = headers.get("content-range").and_then(|range| std::str::from_utf8(range).ok());
-        let goes_on = range.is_some_and(|range| range.starts_with(&format!("bytes {}-", self.taken)));
+        let goes_on = range.is_some_and(|range| is_rest(range, self.taken, self.length));
         if status != StatusCode::PARTIAL_CONTENT || !goes_on {
             return Err(broke);
         }
         flow.unbind();
-        self.flow = Some(flow);
+        self.flow = Some(OfThisProcess::new(flow));
         Ok(())
     }
 }
 
-/// What proves that the representation is still the same (RFC 9110 13.1.5: a strong validator).
+/// Whether a `Content-Range` (RFC 9110 14.4) is all that follows the first `taken` bytes of a body of this length.
+fn is_rest(range: &str, taken: u64, length: Option<u64>) -> bool {
+    let parts = range.strip_prefix("bytes ").and_then(|range| {
+        let (span, total) = range.split_once('/')?;
+        let (first, last) = span.split_once('-')?;
+        Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, total.parse::<u64>().ok()?))
+    });
+    parts.is_some_and(|(first, last, total)| {
+        first == taken && last.checked_add(1) == Some(total) && length.is_none_or(|length| length == total)
+    })
+}
+
+/// What proves that the representation is still the same: a strong validator (RFC 9110 13.1.5), or the date of its last
+/// change, which the target that announced it must hold to be strong to honour it.
 fn validator(status: StatusCode, headers: &Headers) -> Option<String> {
     let text = |name| headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
     let tag = text("etag").filter(|tag| !tag.starts_with("W/"));
@@ -345,10 +362,15 @@ impl AsyncReader {
                 (incoming, next)
             }));
         }
-        let State::Reading(reading) = &mut self.state else {
-            return Poll::Ready(Err(Error::new(Reason::Internal, Phase::Receive, "a read panicked")));
+        // Taken out: a read that panics must not be polled again.
+        let State::Reading(mut reading) = std::mem::replace(&mut self.state, State::Moving) else {
+            let panicked = Error::new(Reason::Internal, Phase::Receive, "a read panicked");
+            return Poll::Ready(Err(panicked.with_delivery(Delivery::Answered)));
         };
-        let (incoming, next) = ready!(reading.as_mut().poll(cx));
+        let Poll::Ready((incoming, next)) = reading.as_mut().poll(cx) else {
+            self.state = State::Reading(reading);
+            return Poll::Pending;
+        };
         self.known.learn(&incoming);
         self.state = State::Idle(incoming);
         Poll::Ready(next)
@@ -398,3 +420,27 @@ macro_rules! debug_without_content {
 }
 
 debug_without_content!(Reader, AsyncReader);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_rest_of_the_same_body_goes_on_with_it() {
+        assert!(is_rest("bytes 400-999/1000", 400, Some(1000)));
+        assert!(is_rest("bytes 400-999/1000", 400, None));
+        for other in [
+            "bytes 400-699/1000",
+            "bytes 399-999/1000",
+            "bytes 400-999/2000",
+            "bytes 400-1999/2000",
+            "bytes 400-999/*",
+            "bytes */1000",
+            "items 400-999/1000",
+            "bytes 400-18446744073709551615/0",
+            "",
+        ] {
+            assert!(!is_rest(other, 400, Some(1000)), "{other}");
+        }
+    }
+}

@@ -70,6 +70,18 @@ impl Site {
         Err(error.with_host(self.label.clone()))
     }
 
+    /// Whether many exchanges of a batch go over few connections: as the target chooses, which a first connection shows.
+    /// What keeps that from being made is for the exchanges to tell.
+    pub(crate) async fn shares(self: &Arc<Self>, until: Instant) -> bool {
+        if self.may_share(false)
+            && !self.streams.has_connections()
+            && let Err(wait) = self.streams.take()
+        {
+            drop(drive::before(until, wait).await);
+        }
+        self.may_share(false)
+    }
+
     /// Nothing came free in time.
     fn late(&self, is_driven: bool, with_the_call: bool, timeout: Duration) -> Error {
         let (phase, detail) = self.crowd(is_driven);

@@ -120,9 +120,16 @@ impl<C> Places<C> {
         self.state().all.live
     }
 
-    /// Whether it is the cap over all that keeps an origin from another connection.
-    pub(crate) fn is_full(&self) -> bool {
-        !self.state().all.has_room()
+    /// Whether only an origin's own connections keep it from another one.
+    pub(crate) fn is_capped(&self, origin: usize) -> bool {
+        !self.state().origins[origin].has_room()
+    }
+
+    /// How many connections must be closed before an origin has room for another one.
+    pub(crate) fn lacks(&self, origin: usize) -> usize {
+        let state = self.state();
+        let lacks = |room: Room| (room.live + 1).saturating_sub(room.cap);
+        lacks(state.all).max(lacks(state.origins[origin]))
     }
 
     /// A place, if one is free: whoever waits then waits for something else.
@@ -242,6 +249,10 @@ impl<C> State<C> {
     }
 
     fn wish(&self, origin: usize) -> Wish {
+        // Who has nothing live can give nothing.
+        if self.origins[origin].live == 0 {
+            return Wish::Nothing;
+        }
         if self.is_exceeded(origin) {
             return Wish::Place;
         }

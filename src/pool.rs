@@ -54,11 +54,7 @@ impl Pool {
         let (places, crowds) = (Places::new(config.connections()), Crowds::new(config.connections()));
         Arc::new_cyclic(|pool: &Weak<Pool>| {
             let pool = pool.clone();
-            let evict = Box::new(move |index| {
-                if let Some(pool) = pool.upgrade() {
-                    pool.evict(index);
-                }
-            });
+            let evict = Box::new(move |index| pool.upgrade().is_some_and(|pool| pool.evict(index)));
             Pool {
                 http: ArcSwap::default(),
                 https: ArcSwap::default(),
@@ -186,11 +182,11 @@ impl Pool {
     /// Closes one idle connection, the one that has been idle longest, so that its place goes to whoever waits first:
     /// somebody of the origin `index`, which only its own connections may keep from one.
     fn evict(&self, index: usize) -> bool {
-        let is_full = self.shared.places.is_full();
+        let is_capped = self.shared.places.is_capped(index);
         let sites = self.sites();
         let longest = sites
             .iter()
-            .filter(|site| is_full || site.index == index)
+            .filter(|site| !is_capped || site.index == index)
             .filter_map(|site| Some((site.idle_longest()?, site)))
             .min_by_key(|(since, _)| *since);
         let evicted = longest.is_some_and(|(_, site)| site.close_one_idle());

@@ -54,6 +54,12 @@ impl Race {
         self.next_at = None;
     }
 
+    /// The time is over. What is still running has not answered; what never ran says nothing.
+    pub(crate) fn given_up(&mut self) -> Vec<IpAddr> {
+        self.waiting.clear();
+        std::mem::take(&mut self.running)
+    }
+
     /// A dial has succeeded. What is still running had a head start of at least the stagger and lost it: it counts
     /// as dead.
     pub(crate) fn won(&mut self, address: IpAddr) -> Vec<IpAddr> {

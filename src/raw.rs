@@ -20,7 +20,9 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::exchange::Core;
 use crate::lease::Line;
 use crate::origin::{Origin, Scheme};
+use crate::request::MAX_TIMEOUT;
 use crate::stream::Io;
+use crate::sys::OfThisProcess;
 use crate::tls;
 
 impl Core {
@@ -40,13 +42,13 @@ impl Core {
         let timeout = self.config.timeout;
         let line = site.connect(drive::is_driven(), server_name, now + timeout, timeout).await?;
         line.parts.meter.keep_unsent();
-        Ok(Raw { line, timeout, reading: Patience::default(), writing: Patience::default() })
+        Ok(Raw { line: OfThisProcess::new(line), timeout, reading: Patience::default(), writing: Patience::default() })
     }
 }
 
 /// One connection, whoever uses it.
 pub(crate) struct Raw {
-    line: Line,
+    line: OfThisProcess<Line>,
     timeout: Duration,
     reading: Patience,
     writing: Patience,
@@ -132,9 +134,10 @@ macro_rules! about_the_connection {
                 self.0.alpn()
             }
 
-            /// Sets how long one read or write waits at most; by default as long as a call, the option `timeout`.
+            /// Sets how long one read or write waits at most, up to an hour; by default as long as a call, the option
+            /// `timeout`.
             pub fn set_timeout(&mut self, timeout: Duration) {
-                self.0.timeout = timeout;
+                self.0.timeout = timeout.min(MAX_TIMEOUT);
             }
         }
 

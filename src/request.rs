@@ -444,7 +444,7 @@ impl OwnFields {
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// As the option `timeout` has it.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest key that any target takes.
 const MAX_KEY: usize = 255;
 /// No server takes more: nginx 32 KiB in all, others 8 to 64.

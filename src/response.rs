@@ -155,6 +155,8 @@ pub struct Trace {
     pub reused: bool,
     /// Whether it was HTTP/2.
     pub is_http2: bool,
+    /// Whether nothing of the request's body had left when the answer came.
+    pub(crate) is_without_body: bool,
     /// From the call to the lease of a connection, dialling included.
     pub queue: Duration,
     /// Making the TCP connection; zero on a reused one.

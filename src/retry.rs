@@ -68,7 +68,9 @@ pub(crate) fn decide(
 ) -> Verdict {
     // What never left costs the target nothing, so it draws on no budget: attempts and deadline bound it.
     let (asked_to_wait, is_free) = match ending {
-        Ending::Failed { delivery: Delivery::NotSent, reused: true, .. } if replaced < MAX_REPLACED => {
+        Ending::Failed { reason, delivery: Delivery::NotSent, reused: true }
+            if replaced < MAX_REPLACED && is_found_dead(reason) =>
+        {
             return if now < deadline { Verdict::Replace } else { Verdict::Return };
         }
         Ending::Failed { reason, delivery, .. } => {
@@ -102,6 +104,11 @@ pub(crate) fn decide(
         return Verdict::Return;
     }
     Verdict::Again(at)
+}
+
+/// How a connection that had been idle turns out to be of no use before anything is written to it.
+fn is_found_dead(reason: Reason) -> bool {
+    matches!(reason.kind(), Kind::Connect | Kind::Tls) || reason == Reason::ProtocolUnexpected
 }
 
 /// Failures that another try may not meet. Certificates, policy, input and limits stay as they are; so does a full

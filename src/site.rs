@@ -14,7 +14,7 @@ use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, LEAST_TELLING_IDLE, Protocol};
+use crate::config::{Config, LEAST_TELLING_IDLE, Protocol, SHUT_FOR};
 use crate::connect::{Dialer, Dialled, Offer, Route};
 use crate::connection::Connection;
 use crate::crowd::{Crowd, Crowds, InUse, Limits, is_overload, is_refusal};
@@ -69,8 +69,8 @@ pub(crate) struct Shared {
     /// What the way to all origins bears.
     pub(crate) crowds: Crowds,
     pub(crate) counters: Arc<Counters>,
-    /// Closes an idle connection, so that its place goes to somebody of this origin.
-    pub(crate) evict: Box<dyn Fn(usize) + Send + Sync>,
+    /// Closes an idle connection, so that its place goes to somebody of this origin. Whether there was one.
+    pub(crate) evict: Box<dyn Fn(usize) -> bool + Send + Sync>,
 }
 
 impl Shared {
@@ -142,6 +142,15 @@ impl managed::Manager for Maker {
     }
 }
 
+/// Makes sure that those who wait for streams are told where making a connection for them has panicked.
+struct Growing<'a>(&'a Arc<Streams>);
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        self.0.not_grown(Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")));
+    }
+}
+
 impl Shared {
     /// The right to dial, or a connection of this origin that came free meanwhile, for one who takes that too.
     pub(crate) async fn place(&self, index: usize, wants: Wants) -> Result<Grant<Box<Connection>>> {
@@ -153,7 +162,11 @@ impl Shared {
         let granted = places.wait(index, wants);
         // Only now: a connection that became idle before the queue knew of this caller is found here, one that becomes
         // idle later is given to the queue.
-        (self.evict)(index);
+        for _ in 0..places.lacks(index) {
+            if !(self.evict)(index) {
+                break;
+            }
+        }
         granted.await.map_err(|_| Error::new(Reason::Internal, Phase::Queue, "the queue is gone"))
     }
 }
@@ -331,7 +344,11 @@ impl Site {
         let Some(site) = site.upgrade() else { return };
         let growing = {
             let site = Arc::clone(&site);
-            process::spawn(async move { while site.grow_by_one().await {} })
+            process::spawn(async move {
+                let growing = Growing(&site.streams);
+                while site.grow_by_one().await {}
+                std::mem::forget(growing);
+            })
         };
         match growing {
             Ok(task) => task.detach(),
@@ -342,6 +359,9 @@ impl Site {
     /// Whether another connection is wanted.
     async fn grow_by_one(self: &Arc<Self>) -> bool {
         let config = &self.shared.config;
+        if self.streams.is_shut() {
+            tokio::time::sleep(SHUT_FOR).await;
+        }
         let patience = Instant::now() + config.acquire_timeout;
         let granted = drive::before(patience, pin!(self.shared.place(self.index, Wants::Streams))).await;
         let place = match granted {

@@ -75,6 +75,8 @@ pub(crate) struct Stream {
     attached: Option<AsyncFd<RawFd>>,
     /// Reads in a row that did not wait.
     streak: u8,
+    /// The process that it was opened in.
+    generation: u64,
     _registered: Registered,
     fd: OwnedFd,
     meter: Arc<Meter>,
@@ -88,7 +90,14 @@ impl Stream {
         socket.set_nonblocking(false)?;
         sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
         meter.socket.store(socket.as_raw_fd(), Relaxed);
-        Ok(Stream { attached: None, streak: 0, _registered: registered, fd: socket.into(), meter })
+        Ok(Stream {
+            attached: None,
+            streak: 0,
+            generation: sys::generation(),
+            _registered: registered,
+            fd: socket.into(),
+            meter,
+        })
     }
 
     /// The registration with the reactor, made where there is none yet.
@@ -104,6 +113,9 @@ impl Stream {
 
     /// Reads into memory that may be uninitialised, and counts.
     fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.generation != sys::generation() {
+            return Poll::Ready(Err(inherited()));
+        }
         // A far side that is faster than we are must not keep whoever reads (TLS, h2) from looking at the time.
         self.streak += 1;
         if self.streak > LONGEST_STREAK {
@@ -160,6 +172,9 @@ impl Stream {
 
     /// Not through tokio's own write, which may raise SIGPIPE in a host process that does not ignore it.
     fn transmit(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.generation != sys::generation() {
+            return Poll::Ready(Err(inherited()));
+        }
         let fd = self.fd.as_raw_fd();
         let send = || match slices {
             [one] => sys::send(fd, one),
@@ -181,6 +196,10 @@ impl Stream {
         self.meter.sent.fetch_add(sent as u64, Relaxed);
         Poll::Ready(Ok(sent))
     }
+}
+
+fn inherited() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection was opened before a fork, by the parent process")
 }
 
 impl Drop for Stream {

@@ -85,6 +85,10 @@ impl Streams {
         let waiting = {
             let mut state = self.state();
             state.is_growing = false;
+            if why.is_err() && state.channels.iter().any(|channel| channel.is_settled() && !channel.has_ended()) {
+                // Streams of what there is come free: those who wait for them need not know.
+                return;
+            }
             std::mem::take(&mut state.queue)
         };
         for waiter in waiting {
@@ -141,6 +145,12 @@ impl Streams {
         self.state().channels.iter().any(|channel| channel.is_settled() && !channel.has_ended())
     }
 
+    /// Whether a far side allows no stream at all: another connection may be met with the same.
+    pub(crate) fn is_shut(&self) -> bool {
+        let is_shut = |channel: &Arc<Channel>| channel.is_settled() && channel.active() == 0 && channel.room() == 0;
+        self.state().channels.iter().any(|channel| !channel.has_ended() && is_shut(channel))
+    }
+
     /// How many streams there are.
     pub(crate) fn active(&self) -> usize {
         self.state().active()
@@ -159,12 +169,18 @@ impl Streams {
 
     /// Since when the connection has been idle that has been so longest.
     pub(crate) fn idle_longest(&self) -> Option<Instant> {
-        self.state().channels.iter().filter_map(|channel| channel.idle_since()).min()
+        self.state()
+            .channels
+            .iter()
+            .filter(|channel| !channel.has_ended())
+            .filter_map(|channel| channel.idle_since())
+            .min()
     }
 
     /// Closes the connection that has been idle longest.
     pub(crate) fn close_one_idle(&self) -> bool {
         let mut state = self.state();
+        state.channels.retain(|channel| !channel.has_ended());
         let idle = state.channels.iter().enumerate().filter_map(|(at, channel)| Some((channel.idle_since()?, at)));
         let Some((_, at)) = idle.min() else { return false };
         state.channels.swap_remove(at).retire();

@@ -4,7 +4,8 @@
 //! the list of our sockets that a child process closes. It decides nothing and keeps no time.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -143,6 +144,51 @@ impl Drop for Registered {
     }
 }
 
+/// What was opened in one process and must not be touched in its children: there it is forgotten, not dropped. Its
+/// descriptors are closed there and may be a stranger's, its locks may be held by threads that do not exist.
+pub(crate) struct OfThisProcess<T> {
+    value: ManuallyDrop<T>,
+    generation: u64,
+}
+
+impl<T> OfThisProcess<T> {
+    pub(crate) fn new(value: T) -> OfThisProcess<T> {
+        OfThisProcess { value: ManuallyDrop::new(value), generation: generation() }
+    }
+
+    /// The value, where this is the process that it was opened in.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        let is_ours = self.generation == generation();
+        // No generation is the last one: what is taken out here is not dropped a second time.
+        self.generation = u64::MAX;
+        // SAFETY: the value is taken once: `self` ends here, and its drop leaves a value of another generation alone.
+        is_ours.then(|| unsafe { ManuallyDrop::take(&mut self.value) })
+    }
+}
+
+impl<T> Deref for OfThisProcess<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for OfThisProcess<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Drop for OfThisProcess<T> {
+    fn drop(&mut self) {
+        if self.generation == generation() {
+            // SAFETY: it is dropped once: `into_inner` leaves another generation behind.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
+        }
+    }
+}
+
 /// Asks to be told of forks. Cheap to call again.
 pub(crate) fn watch_forks() {
     static ONCE: Once = Once::new();
@@ -162,7 +208,8 @@ extern "C" fn in_child() {
         let socket = place.swap(NONE, Ordering::Relaxed);
         if socket != NONE {
             // SAFETY: the place held an open socket of this library at the time of the fork (see `Registered`), and every
-            // structure that owned it is abandoned in this process, so nobody uses or closes the number again.
+            // structure that owned it is abandoned in this process (see `OfThisProcess`), so nobody uses or closes the
+            // number again.
             unsafe { libc::close(socket) };
         }
     }

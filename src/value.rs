@@ -231,7 +231,8 @@ choices! {
 choices! {
     /// Which version of HTTP is spoken.
     Protocol {
-        /// HTTP/1.1 for blocking callers and plain TCP, what the target chooses (ALPN) for async callers over TLS.
+        /// HTTP/1.1 for single blocking calls and plain TCP, what the target chooses (ALPN) for async callers and batches over
+        /// TLS.
         Auto = "auto",
         /// HTTP/1.1.
         Http1 = "http1",

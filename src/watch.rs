@@ -95,6 +95,8 @@ pub(crate) struct Watch {
     sent_before: u64,
     /// The length of the request's body: while fewer bytes than that are out, it is still being sent.
     body: u64,
+    /// Whether nothing was ever answered on this connection before.
+    is_first: bool,
     /// Whether more was sent than the kernel takes at once.
     has_sent_much: bool,
     /// Whether the head of the answer has come.
@@ -115,6 +117,7 @@ impl Watch {
             queued: 0,
             sent_before: meter.sent.load(Relaxed),
             body: 0,
+            is_first: false,
             has_sent_much: false,
             answered: false,
             reads: 0,
@@ -175,6 +178,11 @@ impl Watch {
         self.body = length;
     }
 
+    /// Nothing was ever answered on this connection before.
+    pub(crate) fn is_first(&mut self, is_first: bool) {
+        self.is_first = is_first;
+    }
+
     /// The head of the answer has come.
     pub(crate) fn answered(&mut self) {
         self.answered = true;
@@ -213,7 +221,10 @@ impl Watch {
     pub(crate) fn broken(&self, meter: &Meter, error: io::Error) -> Error {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(tls::session_reason);
-        if let Some((Reason::TlsClientAuth, detail)) = tls {
+        if let Some((Reason::TlsClientAuth, detail)) = tls
+            && self.is_first
+            && !self.answered
+        {
             // In TLS 1.3 it comes after the handshake, and before anything that was sent is looked at (RFC 8446 4.4.2.4).
             return Error::new(Reason::TlsClientAuth, Phase::Handshake, detail).with_source(error);
         }

@@ -7,6 +7,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,6 +113,43 @@ fn parent_and_child_both_work_and_the_parent_s_connections_stay() {
     four_each(&client, &addresses, "after");
     let stats = client.stats();
     assert_eq!((stats.dials, stats.replaced, stats.retries, stats.failures), (8, 0, 0, 0));
+}
+
+#[test]
+fn what_was_open_before_a_fork_fails_in_the_child_and_harms_nobody() {
+    let Some(addresses) = outer() else {
+        let network = start(Plan::default());
+        alone(&[], "what_was_open_before_a_fork_fails_in_the_child_and_harms_nobody", &network);
+        return;
+    };
+    let (name, port) = (&addresses.plan.names[0], addresses.http);
+    let client =
+        client_at(&addresses).hosts([http_at(&addresses, ""), format!("tcp://{name}:{port}")]).build().unwrap();
+    let mut reader = client.open(&Request::get(&http_at(&addresses, "/bytes/5000000"))).unwrap();
+    let mut socket = client.connect(name, port).unwrap();
+    let mut first = [0; 1000];
+    reader.read_exact(&mut first).unwrap();
+    let child = fork(|| {
+        // A stranger's descriptors take the numbers that the library's had.
+        let strangers: Vec<_> = (0..64).map(|_| std::fs::File::open("/dev/zero").unwrap()).collect();
+        while reader.chunk().is_ok_and(|piece| piece.is_some()) {}
+        assert!(reader.chunk().is_err(), "the rest is the parent's");
+        assert!(socket.read(&mut [0; 1]).is_err() && socket.write(b"x").is_err());
+        // SAFETY: the child has a copy of its own; what is read here is dropped here only.
+        drop(unsafe { (std::ptr::read(&raw const reader), std::ptr::read(&raw const socket)) });
+        let mut zeros = [1; 8];
+        for mut stranger in &strangers {
+            stranger.read_exact(&mut zeros).expect("a stranger's descriptor is still open");
+        }
+    });
+    join(child);
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert_eq!(first.len() + rest.len(), 5_000_000);
+    socket.write_all(b"GET /rows/1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, http, peer, secure, seen, start};
+use common::{client, http, network, peer, secure, seen, start};
 use pinlink::{Delivery, Kind, Reason, Request};
 use pinlink_box::{Fault, Network, OverCap, Plan, ProxyPlan};
 
@@ -25,7 +25,7 @@ fn rows(network: &Network, count: usize) -> Vec<Request> {
 fn outcomes_come_in_the_order_of_the_requests() {
     const ROWS: usize = 2000;
     let network = capped(8);
-    let client = client(&network).max_connections(8).build().unwrap();
+    let client = client(&network).max_connections(8).option("protocol", "http1").build().unwrap();
     let (mut ended, requests) = (Vec::new(), rows(&network, ROWS));
     let outcomes = client.map_with(&requests, &mut |row, outcome| {
         assert!(outcome.is_ok());
@@ -262,4 +262,31 @@ fn a_panic_of_whoever_is_told_gives_every_place_back() {
     }
     assert!(client.stats().connections_live <= 4);
     assert_eq!(network.counts().proxy.refused, 0);
+}
+
+#[test]
+fn rows_for_targets_that_choose_http2_share_a_connection() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    let requests = (0..500).map(|row| Request::get(&secure(&network, &format!("/rows/{row}")))).collect::<Vec<_>>();
+    let mut told = 0;
+    let outcomes = client.map_with(&requests, &mut |_, _| told += 1);
+    for (row, outcome) in outcomes.iter().enumerate() {
+        let answer = outcome.as_ref().unwrap();
+        assert!(answer.trace().is_http2 && answer.text().unwrap().contains(&format!("\"id\":\"{row}\"")), "row {row}");
+    }
+    assert_eq!((told, client.stats().dials), (500, 1));
+    // One target that does not choose it, and all rows go over connections of their own.
+    let mixed = [secure(&network, "/rows/1"), http(&network, "/rows/2")].map(|url| Request::get(&url));
+    assert!(client.map(&mixed).iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| !answer.trace().is_http2)));
+}
+
+#[test]
+fn rows_for_a_target_that_does_not_choose_http2_have_connections_of_their_own() {
+    let network = network();
+    network.inject(Fault::AlpnNone);
+    let client = client(&network).max_waiting(0usize).build().unwrap();
+    let requests = (0..200).map(|row| Request::get(&secure(&network, &format!("/rows/{row}")))).collect::<Vec<_>>();
+    assert!(client.map(&requests).iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| !answer.trace().is_http2)));
+    assert!(client.stats().connections_peak <= 8);
 }
