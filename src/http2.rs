@@ -619,7 +619,6 @@ impl Line {
 
 impl Sending {
     fn poll(&mut self, cx: &mut Context<'_>, line: &mut Line) -> Poll<Result<()>> {
-        let broken = |line: &Line, error: &h2::Error| Poll::Ready(Err(line.broke(error)));
         loop {
             if self.piece.is_empty() && !self.upload.has_ended() {
                 match self.upload.poll_piece(cx) {
@@ -641,23 +640,22 @@ impl Sending {
                     true => self.stream.send_data(Bytes::new(), true),
                     false => self.stream.send_trailers(std::mem::take(&mut self.trailers)),
                 };
-                return match ended {
-                    Ok(()) => Poll::Ready(Ok(())),
-                    Err(error) => broken(line, &error),
-                };
+                // Where it fails the stream has ended, and what is waited for tells why: a reset may come at any moment, and
+                // only the answer's side knows which.
+                drop(ended);
+                return Poll::Ready(Ok(()));
             }
             self.stream.reserve_capacity(self.piece.len());
             let capacity = match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(capacity)) => capacity,
-                Some(Err(error)) => return broken(line, &error),
-                // The far side wants no more: what it answers tells why.
-                None => return Poll::Ready(Ok(())),
+                // As above: the far side wants no more.
+                Some(Err(_)) | None => return Poll::Ready(Ok(())),
             };
             let size = capacity.min(self.piece.len());
             let part = self.piece.split_to(size);
             line.meter.sent.fetch_add(size as u64, Ordering::Relaxed);
-            if let Err(error) = self.stream.send_data(part, false) {
-                return broken(line, &error);
+            if self.stream.send_data(part, false).is_err() {
+                return Poll::Ready(Ok(()));
             }
         }
     }

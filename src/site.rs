@@ -14,7 +14,7 @@ use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, LEAST_TELLING_IDLE, Protocol, SHUT_FOR};
+use crate::config::{Config, LEAST_TELLING_IDLE, Protocol, REAP_EVERY, SHUT_FOR};
 use crate::connect::{Dialer, Dialled, Offer, Route};
 use crate::connection::Connection;
 use crate::crowd::{Crowd, Crowds, InUse, Limits, is_overload, is_refusal};
@@ -239,8 +239,9 @@ impl Site {
             self.shared.is_fit_for_streams(&self.host, channel, idle_since, now)
         };
         self.streams.reap(is_fit);
-        // One that nobody has come for was not needed.
-        drop(self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+        // One that nobody has come for was not needed; one just made is about to be taken.
+        let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        drop(spare.take_if(|spare| now.saturating_duration_since(spare.idle_since) >= REAP_EVERY.1));
     }
 
     /// Whether an exchange may be one of many on its connection. A caller that drives its own is faster with one at a time.
