@@ -85,7 +85,7 @@ impl Streams {
         let waiting = {
             let mut state = self.state();
             state.is_growing = false;
-            if why.is_err() && state.channels.iter().any(|channel| channel.is_settled() && !channel.has_ended()) {
+            if why.is_err() && state.has_connections() {
                 // Streams of what there is come free: those who wait for them need not know.
                 return;
             }
@@ -142,7 +142,7 @@ impl Streams {
 
     /// Whether there is a connection, so that who waits does so for others to end.
     pub(crate) fn has_connections(&self) -> bool {
-        self.state().channels.iter().any(|channel| channel.is_settled() && !channel.has_ended())
+        self.state().has_connections()
     }
 
     /// Whether a far side allows no stream at all: another connection may be met with the same.
@@ -194,6 +194,10 @@ impl Streams {
 }
 
 impl State {
+    fn has_connections(&self) -> bool {
+        self.channels.iter().any(|channel| channel.is_settled() && !channel.has_ended())
+    }
+
     fn active(&self) -> usize {
         self.channels.iter().map(|channel| channel.active()).sum()
     }

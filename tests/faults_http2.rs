@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use common::survival::{Caller, Failure, fails_as};
 use common::{
-    BOUNDED, assert_failed, assert_whole_at, eventually, get, http, http2, network, peer2, secure, secure_peer2, seen,
-    start,
+    BOUNDED, all_at_once, assert_failed, assert_whole_at, eventually, get, http, http2, network, peer2, secure,
+    secure_peer2, seen, start,
 };
-use pinlink::{AsyncClient, Builder, Client, Delivery, Error, Phase, Reason, Request, Response, Result};
+use pinlink::{Builder, Delivery, Error, Phase, Reason, Request};
 use pinlink_box::{BadFrame, Complaint, Fault, Network, Plan};
 
 /// What a call has.
@@ -138,24 +138,9 @@ fn cause(error: &Error) -> &Error {
     error.source().and_then(|source| source.downcast_ref()).expect("the first error is inside")
 }
 
-/// Sends all at once on one thread; the outcomes in their order.
-fn all_at_once(client: &Client, urls: &[String]) -> Vec<Result<Response>> {
-    let client = AsyncClient::from(client.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let calls: Vec<_> = urls
-            .iter()
-            .map(|url| {
-                let (client, request) = (client.clone(), Request::get(url));
-                tokio::spawn(async move { client.send(&request).await })
-            })
-            .collect();
-        let mut outcomes = Vec::new();
-        for call in calls {
-            outcomes.push(call.await.unwrap());
-        }
-        outcomes
-    })
+/// A runtime of one thread.
+fn one_thread() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
 #[test]
@@ -446,7 +431,7 @@ fn p7_a_lower_number_of_streams_is_obeyed_and_nobody_fails() {
             network.inject(fault.clone());
             get(&client, &peer(&network, "/first"));
             let urls: Vec<_> = (0..50).map(|row| peer(&network, &format!("/row/{row}"))).collect();
-            for outcome in all_at_once(&client, &urls) {
+            for outcome in all_at_once(&one_thread(), &client, urls.iter().cloned()) {
                 assert_eq!(outcome.unwrap().text().unwrap(), "hello", "{fault:?}");
             }
             let seen = network.seen();
@@ -465,7 +450,7 @@ fn p7_a_stream_that_ends_goes_to_who_waits_and_its_connection_stays() {
         let network = start(Plan { h2_max_streams: Some(1), ..Plan::default() });
         let client = http2(&network).max_connections(1usize).build().unwrap();
         let urls: Vec<_> = (0..50).map(|row| origin(&network, &format!("/rows/{row}"))).collect();
-        for outcome in all_at_once(&client, &urls) {
+        for outcome in all_at_once(&one_thread(), &client, urls.iter().cloned()) {
             assert_eq!(outcome.unwrap().status(), 200);
         }
         let stats = client.stats();

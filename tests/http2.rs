@@ -3,33 +3,13 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use common::{assert_whole, assert_whole_at, client, http, http2, network, peer2, secure, seen, start};
-use pinlink::{AsyncClient, Client, Request, Response, Result};
+use common::{all_at_once, assert_whole, assert_whole_at, client, http, http2, network, peer2, secure, seen, start};
+use pinlink::{AsyncClient, Request};
 use pinlink_box::{Fault, Plan};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
-}
-
-/// Sends all at once; the outcomes in their order.
-fn all_at_once(client: &Client, urls: impl IntoIterator<Item = String>) -> Vec<Result<Response>> {
-    let client = Arc::new(AsyncClient::from(client.clone()));
-    runtime().block_on(async {
-        let calls: Vec<_> = urls
-            .into_iter()
-            .map(|url| {
-                let client = Arc::clone(&client);
-                tokio::spawn(async move { client.send(&Request::get(&url)).await })
-            })
-            .collect();
-        let mut outcomes = Vec::new();
-        for call in calls {
-            outcomes.push(call.await.unwrap());
-        }
-        outcomes
-    })
 }
 
 #[test]
@@ -66,7 +46,7 @@ fn auto_is_http1_for_blocking_callers_and_the_target_s_choice_for_async_ones() {
 fn a_hundred_at_once_share_one_connection() {
     let network = network();
     let client = client(&network).build().unwrap();
-    let outcomes = all_at_once(&client, (0..100).map(|row| secure(&network, &format!("/rows/{row}"))));
+    let outcomes = all_at_once(&runtime(), &client, (0..100).map(|row| secure(&network, &format!("/rows/{row}"))));
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.status() == 200)));
     let stats = client.stats();
     assert_eq!((stats.dials, stats.http2, stats.connections_idle), (1, 1, 1));
@@ -77,7 +57,7 @@ fn the_target_s_limit_is_obeyed_with_more_connections_up_to_the_cap() {
     let network = start(Plan { h2_max_streams: Some(4), ..Plan::default() });
     let client = client(&network).max_connections_per_origin(3usize).build().unwrap();
     let urls = (0..200).map(|row| secure(&network, &format!("/delay/{}", row % 20)));
-    let outcomes = all_at_once(&client, urls);
+    let outcomes = all_at_once(&runtime(), &client, urls);
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| answer.status() == 200)));
     let stats = client.stats();
     assert_eq!((stats.retries, network.counts().proxy.peak), (0, 3), "{stats:?}");
@@ -88,7 +68,7 @@ fn a_target_that_chooses_http1_gets_it() {
     let network = network();
     network.inject(Fault::AlpnNone);
     let client = client(&network).build().unwrap();
-    let outcomes = all_at_once(&client, (0..20).map(|row| secure(&network, &format!("/rows/{row}"))));
+    let outcomes = all_at_once(&runtime(), &client, (0..20).map(|row| secure(&network, &format!("/rows/{row}"))));
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|answer| !answer.trace().is_http2)));
     let stats = client.stats();
     assert_eq!((stats.http2, stats.connections_live), (0, stats.connections_idle));
@@ -101,7 +81,7 @@ fn p1_goaway_loses_nothing_and_repeats_nothing() {
         let client = http2(&network).build().unwrap();
         network.inject(fault.clone());
         let urls: Vec<String> = (0..1000).map(|row| peer2(&network, &format!("/{}/{row}", fault.name()))).collect();
-        let outcomes = all_at_once(&client, urls.clone());
+        let outcomes = all_at_once(&runtime(), &client, urls.clone());
         let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
         assert!(failed.is_empty(), "{fault:?}: {} failed, the first: {}", failed.len(), failed[0]);
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
@@ -176,7 +156,8 @@ fn connections_of_all_kinds_share_one_cap() {
             });
         }
         for _ in 0..4 {
-            let outcomes = all_at_once(&client, (0..100).map(|row| secure(&network, &format!("/rows/{row}"))));
+            let outcomes =
+                all_at_once(&runtime(), &client, (0..100).map(|row| secure(&network, &format!("/rows/{row}"))));
             let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
             assert!(failed.is_empty(), "{failed:?}");
         }

@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pinlink::{Builder, Client, Delivery, Error, Reason, Request, Response};
+use pinlink::{AsyncClient, Builder, Client, Delivery, Error, Reason, Request, Response};
 use pinlink_box::{Addresses, Certificate, Network, Plan, Seen};
 
 /// How long a test waits for what must come.
@@ -85,6 +85,29 @@ pub(crate) fn https(network: &Network, certificate: Certificate, path: &str) -> 
 /// The URL of the scripted peer, through the proxy.
 pub(crate) fn scripted(network: &Network) -> String {
     format!("http://{}:{}/", host(network), network.scripted())
+}
+
+/// Sends a GET to each URL, all at once; the outcomes in their order.
+pub(crate) fn all_at_once(
+    runtime: &tokio::runtime::Runtime,
+    client: &Client,
+    urls: impl IntoIterator<Item = String>,
+) -> Vec<pinlink::Result<Response>> {
+    let client = AsyncClient::from(client.clone());
+    runtime.block_on(async {
+        let calls: Vec<_> = urls
+            .into_iter()
+            .map(|url| {
+                let (client, request) = (client.clone(), Request::get(&url));
+                tokio::spawn(async move { client.send(&request).await })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for call in calls {
+            outcomes.push(call.await.unwrap());
+        }
+        outcomes
+    })
 }
 
 /// Sends a GET that must be answered with 200.
