@@ -35,6 +35,9 @@ const READ: usize = 8 * 1024;
 const BODY_READ: usize = 256 * 1024;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
+/// So much of a body is written before the far side is listened to: one that reads as fast as we write never lets a
+/// write wait, and what it says meanwhile may be that it wants no more.
+const SENT_IN_A_BREATH: usize = 512 * 1024;
 /// Records without content that are read before a request; more are no session tickets.
 const READS_IN_A_PROBE: usize = 4;
 /// A buffer that has grown beyond this for one exchange is given back after it.
@@ -289,14 +292,26 @@ impl Connection {
             self.outgoing.extend_from_slice(body);
             body = &[];
         }
-        let mut head = 0;
+        let (mut head, mut breath) = (0, SENT_IN_A_BREATH);
         poll_fn(|cx| {
             while head < self.outgoing.len() || !body.is_empty() {
-                match self.io.poll_send(cx, &self.outgoing[head..], body) {
+                match self.io.poll_send(cx, &self.outgoing[head..], &body[..body.len().min(breath)]) {
                     Poll::Ready(Ok(sent)) => {
                         let of_head = sent.min(self.outgoing.len() - head);
                         head += of_head;
                         body = &body[sent - of_head..];
+                        breath -= sent - of_head;
+                        if breath == 0 && !body.is_empty() {
+                            breath = SENT_IN_A_BREATH;
+                            if watch.is_over(Instant::now()) {
+                                return Poll::Ready(Err(watch.late(&self.meter)));
+                            }
+                            drive::look_again();
+                            match self.listen(cx, bounds, watch) {
+                                Ok(None) => {}
+                                heard => return Poll::Ready(heard),
+                            }
+                        }
                     }
                     Poll::Ready(Err(error)) => return self.write_failed(cx, error, bounds, watch),
                     Poll::Pending => return self.answered_early(cx, bounds, watch),
