@@ -16,15 +16,15 @@ use pinlink::{Builder, Client, Delivery, Reason, Request};
 use pinlink_box::{Fault, Network, OverCap, Plan, ProxyPlan};
 
 /// Enough for a busy machine, little enough for a test.
-const DEADLINE: Duration = Duration::from_millis(2000);
+const DEADLINE: Duration = Duration::from_millis(4000);
 
 /// Two tries, and budgets that end every wait soon.
 fn hasty(network: &Network) -> Builder {
     client(network)
         .timeout(DEADLINE)
-        .connect_timeout(Duration::from_millis(300))
-        .handshake_timeout(Duration::from_millis(500))
-        .stall_timeout(Duration::from_millis(400))
+        .connect_timeout(Duration::from_millis(800))
+        .handshake_timeout(Duration::from_millis(1000))
+        .stall_timeout(Duration::from_millis(1000))
         .max_attempts(2_usize)
         .backoff_base(Duration::from_millis(1))
         .backoff_max(Duration::from_millis(5))
@@ -176,9 +176,12 @@ fn t6_a_peer_that_vanishes_while_its_answer_is_awaited_is_given_up() {
 #[test]
 fn t10_an_answer_that_trickles_below_the_least_progress_is_stalled() {
     // Less than a byte for each stall.
-    Row::new(Fault::Drip(1), |ask| ask.lost(Reason::TimeoutStalled, 2)).arriving().is_survived();
+    let builder = |network: &Network| hasty(network).stall_timeout(Duration::from_millis(400));
+    let row = Row::new(Fault::Drip(1), |ask| ask.lost(Reason::TimeoutStalled, 2)).arriving();
+    Row { builder, ..row }.is_survived();
     // It moves, and less than it must.
-    let builder = |network: &Network| hasty(network).option("min_progress", "1KiB");
+    let builder =
+        |network: &Network| hasty(network).stall_timeout(Duration::from_millis(400)).option("min_progress", "1KiB");
     let row = Row::new(Fault::Drip(200), |ask| ask.lost(Reason::TimeoutStalled, 2)).arriving();
     Row { builder, ..row }.is_survived();
     let body = Row::new(Fault::SlowBody(20), |ask| ask.broken(Reason::TimeoutStalled, 2)).arriving();
@@ -200,9 +203,9 @@ fn t7_a_connection_dropped_in_silence_costs_a_get_a_stall_and_a_post_its_certain
         for (ask, path) in [(Ask::Get, "/rows/1"), (Ask::Keyed, "/sink/keyed"), (Ask::Post, "/sink/once")] {
             get(&client, &http(&network, "/rows/1"));
             network.reset_counts();
-            network.inject(Fault::IdleDrop(20));
+            network.inject(Fault::IdleDrop(200));
             // What the way forgets it tells nobody: only its time can be waited for.
-            thread::sleep(Duration::from_millis(60));
+            thread::sleep(Duration::from_millis(400));
             let request = ask.request(&http(&network, path));
             if ask == Ask::Post {
                 fails_as(caller, &client, &request, DEADLINE, ask.lost(Reason::TimeoutStalled, 1));
