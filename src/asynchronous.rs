@@ -17,6 +17,7 @@ use crate::pin_set::PinSet;
 use crate::raw::AsyncSocket;
 use crate::request::Request;
 use crate::response::Response;
+use crate::write::{Batch, Write, Written};
 
 /// A client for async callers: the same options, pins, connections and caps as [`Client`]. Cheap to clone; clones
 /// share everything, and so do a client made from the other kind ([`From`]): one cap holds for both.
@@ -82,6 +83,22 @@ impl AsyncClient {
     /// As [`Client::send`].
     pub async fn open(&self, request: &Request) -> Result<AsyncReader> {
         self.0.core()?.async_reader(request).await
+    }
+
+    /// As [`Client::write`]. A future that is dropped leaves the outcome unknown.
+    ///
+    /// # Errors
+    /// As [`Client::write`].
+    pub async fn write(&self, write: &Write) -> Result<Written> {
+        self.0.core()?.write(write).await
+    }
+
+    /// As [`Client::write_batch`].
+    pub async fn write_batch(&self, batch: &Batch) -> Vec<Result<Written>> {
+        match self.0.core() {
+            Ok(core) => core.write_batch(batch).await,
+            Err(error) => batch.items().iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// As [`Client::connect`].

@@ -59,9 +59,18 @@ const HANDED_OVER: (usize, Duration) = (64, Duration::from_millis(20));
 pub(crate) type Each<'a> = &'a mut dyn FnMut(usize, &Result<Response>);
 
 impl Core {
-    /// An outcome for each request, in their order.
+    /// An outcome for each request, in their order, within `timeout`.
     pub(crate) fn map(self: &Arc<Self>, requests: &[Request], each: Each<'_>) -> Result<Vec<Result<Response>>> {
-        let latest = Instant::now() + self.config.timeout;
+        self.map_until(requests, Instant::now() + self.config.timeout, each)
+    }
+
+    /// The same until then.
+    pub(crate) fn map_until(
+        self: &Arc<Self>,
+        requests: &[Request],
+        latest: Instant,
+        each: Each<'_>,
+    ) -> Result<Vec<Result<Response>>> {
         let mut outcomes: Vec<Option<Result<Response>>> = vec![None; requests.len()];
         let mut end = |(row, outcome): Ended| {
             each(row, &outcome);

@@ -17,6 +17,7 @@ use crate::pin_set::PinSet;
 use crate::raw::Socket;
 use crate::request::Request;
 use crate::response::Response;
+use crate::write::{Batch, Write, Written};
 
 /// A client: resolved, pinned, pooled, bounded. Cheap to clone; clones share everything.
 ///
@@ -106,6 +107,36 @@ impl Client {
     pub fn map_with(&self, requests: &[Request], each: Each<'_>) -> Vec<Result<Response>> {
         let mapped = self.0.life().and_then(|life| life.core.map(requests, each));
         mapped.unwrap_or_else(|error| requests.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    /// Writes, and says what became of it: sends again under the same key where an answer is lost or puts it off, waits
+    /// for a twin that is being processed, and asks where the outcome is not known otherwise. `Ok` is a write that had
+    /// its effect, once: now or before.
+    ///
+    /// # Errors
+    /// [`Error::outcome`](crate::Error::outcome) says whether the write surely had no effect
+    /// ([`Outcome::Rejected`](crate::Outcome::Rejected)) or may have had it
+    /// ([`Outcome::Unknown`](crate::Outcome::Unknown)): sending the same [`Write`] again is then safe where its
+    /// [`Write::guarantee`] says so. [`Reason::WriteMismatch`](crate::Reason::WriteMismatch) and
+    /// [`Reason::WriteUnkeyed`](crate::Reason::WriteUnkeyed) come before anything is sent.
+    pub fn write(&self, write: &Write) -> Result<Written> {
+        let life = self.0.life()?;
+        drive::block_on(life.core.write(write))
+    }
+
+    /// Writes many, as many at once as there may be connections, and returns an outcome for each, in their order.
+    /// `timeout` bounds them all together.
+    pub fn write_all(&self, writes: &[Write]) -> Vec<Result<Written>> {
+        let written = self.0.life().and_then(|life| life.core.write_all(writes));
+        written.unwrap_or_else(|error| writes.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    /// Writes many in one request, and sends again only those items that failed; an outcome for each, in their order.
+    pub fn write_batch(&self, batch: &Batch) -> Vec<Result<Written>> {
+        match self.0.life() {
+            Ok(life) => drive::block_on(life.core.write_batch(batch)),
+            Err(error) => batch.items().iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// A TCP connection to a declared `tcp://host:port`, for protocols that are not HTTP: pinned, raced, and counted

@@ -56,6 +56,14 @@ impl Content {
         }
     }
 
+    /// All of it, where it lies in memory.
+    pub(crate) fn at_once(&self) -> Option<&Bytes> {
+        match self {
+            Content::Whole(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Whether it can be sent now: what can be read once may have been.
     pub(crate) fn is_at_hand(&self) -> bool {
         match self {
@@ -66,6 +74,10 @@ impl Content {
 }
 
 impl Once {
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     pub(crate) fn take(&self) -> Option<Source> {
         self.source.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }

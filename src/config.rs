@@ -261,6 +261,12 @@ options! {
     retry_budget: usize = "20", "0" ..= "10000",
         "How many retries each origin may save up; each request adds a fifth of one.",
         "Retries stay below a fifth of the load, whatever fails.";
+    remembered_keys: usize = "16384", "0" ..= "1000000",
+        "How many writes are remembered, so that no key goes out with two bodies or after its target has forgotten it; the oldest is dropped.",
+        "About 100 bytes each, 1.6 MB when full; a batch of a UDF has 1024 rows.";
+    max_spool: ByteSize = "1MiB", "0B" ..= "1GiB",
+        "A write's body that can be read once is kept up to this size, so that it can be sent again; a longer one is sent once.",
+        "Most rows fit; the memory is held for as long as the write takes.";
     backoff_base: Duration = "50ms", "1ms" ..= "1m",
         "The ceiling of the first wait between tries; it doubles, and each wait is drawn from zero up to it.",
         "Full jitter spreads a thousand workers best.";

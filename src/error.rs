@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// What this library's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -44,7 +46,7 @@ pub enum Kind {
     Timeout,
     /// The TLS handshake or a certificate failed.
     Tls,
-    /// A write may or may not have happened.
+    /// A write was refused, or may or may not have happened.
     Write,
 }
 
@@ -163,7 +165,13 @@ reasons! {
         TlsClosed "Closed" "The connection ended inside the handshake.";
         TlsProtocol "Protocol" "The far side broke the TLS protocol.";
     }
-    Write { WriteOutcomeUnknown "OutcomeUnknown" "The request left and no answer came: the write may or may not have happened."; }
+    Write {
+        WriteOutcomeUnknown "OutcomeUnknown" "The request left and no answer came: the write may or may not have happened.";
+        WriteRejected "Rejected" "The target refused the write; it had no effect.";
+        WriteMismatch "Mismatch" "The same key came with another body: one of the two is not what was meant.";
+        WriteConflict "Conflict" "Something else stands where this write would go.";
+        WriteUnkeyed "Unkeyed" "A write without a key to a target that would do it twice; nothing was sent.";
+    }
 }
 
 /// Where in a call it happened.
@@ -234,6 +242,31 @@ impl Delivery {
     }
 }
 
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It had its effect.
+    Applied,
+    /// An earlier request under the same key had its effect: an earlier try, an earlier execution, or a twin.
+    AlreadyApplied,
+    /// It had none: the target refused it, or nothing was sent.
+    Rejected,
+    /// It may have had its effect. [`Error::delivery`] and [`Error::phase`] say what that rests on.
+    Unknown,
+}
+
+impl Outcome {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Applied => "Applied",
+            Outcome::AlreadyApplied => "AlreadyApplied",
+            Outcome::Rejected => "Rejected",
+            Outcome::Unknown => "Unknown",
+        }
+    }
+}
+
 /// A failed call, resolution or configuration.
 ///
 /// Its `Display` is one line: reason, host, address, what happened, phase, delivery, attempts, elapsed
@@ -250,6 +283,7 @@ struct Inner {
     elapsed: Option<Duration>,
     budget: Option<(&'static str, Duration)>,
     detail: Cow<'static, str>,
+    answer: Option<Box<(u16, Bytes)>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -265,6 +299,7 @@ impl Error {
             elapsed: None,
             budget: None,
             detail: detail.into(),
+            answer: None,
             source: None,
         }))
     }
@@ -313,6 +348,31 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_answer(mut self, status: u16, body: Bytes) -> Error {
+        self.0.answer = Some(Box::new((status, body)));
+        self
+    }
+
+    /// What the failure says about a write: [`Outcome::Rejected`] where it surely had no effect, else
+    /// [`Outcome::Unknown`].
+    pub fn outcome(&self) -> Outcome {
+        let is_refused = matches!(
+            self.0.reason,
+            Reason::WriteRejected | Reason::WriteMismatch | Reason::WriteConflict | Reason::WriteUnkeyed
+        );
+        if is_refused || self.0.delivery == Delivery::NotSent { Outcome::Rejected } else { Outcome::Unknown }
+    }
+
+    /// The status of the answer that a write was refused with, if it was.
+    pub fn status(&self) -> Option<u16> {
+        self.0.answer.as_ref().map(|answer| answer.0)
+    }
+
+    /// The body of that answer, as far as it was kept (`max_error_body`); it is in no message.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.answer.as_ref().map(|answer| &answer.1)
+    }
+
     /// The family of the failure.
     pub fn kind(&self) -> Kind {
         self.0.reason.kind()
@@ -348,6 +408,11 @@ impl Error {
         self.0.attempts
     }
 
+    /// How long the call had taken; nothing where nothing was tried.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.0.elapsed
+    }
+
     /// What to do about it, one sentence; empty where nothing general can be said.
     pub fn advice(&self) -> &'static str {
         advice(self.0.reason)
@@ -366,6 +431,7 @@ impl Error {
             elapsed: inner.elapsed,
             budget: inner.budget,
             detail: inner.detail.clone(),
+            answer: inner.answer.clone(),
             source: None,
         }))
     }
@@ -454,6 +520,19 @@ fn advice(reason: Reason) -> &'static str {
         Reason::TlsNotTls => "check the port and the scheme: this port does not speak TLS",
         Reason::WriteOutcomeUnknown => {
             "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"
+        }
+        Reason::WriteRejected => {
+            "read status and body of the answer (Error::status, Error::body); the same write would be refused again"
+        }
+        Reason::WriteMismatch => {
+            "make the body the same in every execution: no time stamps or random values in it, rows in a fixed order; or put \
+             what differs into the key"
+        }
+        Reason::WriteConflict => {
+            "read what stands there; a name that holds the key ({key} in the URL) is nobody else's"
+        }
+        Reason::WriteUnkeyed => {
+            "give a key and the target's profile, use the ledger, or accept that a re-executed node writes twice (unkeyed)"
         }
         _ => "",
     }

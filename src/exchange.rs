@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -21,8 +21,10 @@ use crate::error::{Delivery, Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::http2::Exchange;
 use crate::lease::{Lease, Leased, Stream};
+use crate::memory::Memory;
 use crate::pin_set::PinSet;
 use crate::pool::Pool;
+use crate::profile::Meaning;
 use crate::redirect::{self, Trail};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace, Trailers};
@@ -38,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
+    /// What was written by this client in this process.
+    pub(crate) memory: Mutex<Memory>,
 }
 
 /// What a call has brought.
@@ -171,6 +175,19 @@ impl Taken {
             (response.headers, response.body) = (response.headers.decoded(), body.into());
         }
         Ok(Taken::Whole(response))
+    }
+
+    /// What the answer says about another try.
+    fn ending(&self, request: &Request, polls: u32) -> Ending {
+        let retry_after = self.asked_to_wait();
+        let (Some(keying), Taken::Whole(response)) = (request.keying(), self) else {
+            return Ending::Answered { status: self.status().as_u16(), retry_after };
+        };
+        match keying.profile.judge(response.status(), response.headers(), response.body()) {
+            Meaning::Again => Ending::Again { retry_after },
+            Meaning::InProgress => Ending::InProgress { polls, retry_after },
+            _ => Ending::Settled,
+        }
     }
 
     fn trace(&mut self) -> &mut Trace {
@@ -323,12 +340,15 @@ impl Core {
             backoff_max: self.config.backoff_max,
         };
         site.budget().earn();
-        let (mut attempt, mut replaced) = (1, 0);
+        let (mut attempt, mut replaced, mut polls) = (1, 0, 0);
         let mut delivery = Delivery::NotSent;
+        let mut is_doubtful = false;
         let mut expects = request.expects();
         let limits = Limits { deadline, timeout, begun };
+        let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
         loop {
-            let mut tried = self.attempt::<WHOLE>(&site, request, expects, limits).await;
+            let signed = request.as_signed().map_err(|error| error.with_host(site.label.clone()))?;
+            let mut tried = self.attempt::<WHOLE>(&site, &signed, expects, limits).await;
             let (ending, now) = match &mut tried {
                 Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED && taken.is_without_body() => {
                     // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.
@@ -338,9 +358,7 @@ impl Core {
                 }
                 Ok(taken) => {
                     delivery = delivery.and(Delivery::Answered);
-                    let ending =
-                        Ending::Answered { status: taken.status().as_u16(), retry_after: taken.asked_to_wait() };
-                    (ending, begun + taken.trace().total)
+                    (taken.ending(request, polls), begun + taken.trace().total)
                 }
                 Err((error, reused)) => {
                     let ending = Ending::Failed { reason: error.reason(), delivery: error.delivery(), reused: *reused };
@@ -352,7 +370,8 @@ impl Core {
             let verdict = match request.content().is_at_hand() {
                 true => {
                     let mut budget = site.budget();
-                    retry::decide(&terms, safety, ending, attempt, replaced, now, deadline, &mut budget, random)
+                    let tries = attempt - polls;
+                    retry::decide(&terms, safety, ending, tries, replaced, now, last_send, &mut budget, random)
                 }
                 false => Verdict::Return,
             };
@@ -361,6 +380,7 @@ impl Core {
                     return match tried {
                         Ok(mut taken) => {
                             taken.trace().attempts = attempt;
+                            taken.trace().is_doubtful = is_doubtful;
                             Ok(taken)
                         }
                         Err((error, _)) => {
@@ -375,6 +395,11 @@ impl Core {
                 }
                 Verdict::Again(at) => {
                     attempt += 1;
+                    polls += u32::from(matches!(ending, Ending::InProgress { .. }));
+                    is_doubtful |= match &tried {
+                        Ok(taken) => taken.status().is_server_error(),
+                        Err((error, _)) => error.delivery() != Delivery::NotSent,
+                    };
                     self.counters.retries.one();
                     tracing::debug!(host = %site.label, attempt, "sending again");
                     // What was answered is not needed any more; its connection may be.

@@ -26,15 +26,18 @@ mod http2;
 mod identity;
 mod idle;
 mod incoming;
+mod key;
 mod lease;
 mod life;
 mod limit;
+mod memory;
 mod origin;
 mod pin_set;
 mod pins;
 mod policy;
 mod pool;
 mod process;
+mod profile;
 mod proxy;
 mod race;
 mod raw;
@@ -53,18 +56,23 @@ mod upload;
 mod value;
 mod watch;
 mod wire;
+mod write;
+mod writing;
 
 pub use asynchronous::AsyncClient;
 pub use blocking::Client;
 pub use config::Builder;
-pub use error::{Delivery, Error, Kind, Phase, Reason, Result};
+pub use error::{Delivery, Error, Kind, Outcome, Phase, Reason, Result};
 pub use event::{Latency, Stats};
 pub use incoming::{AsyncReader, Reader};
+pub use key::{Key, Part, Record, Scope};
 pub use origin::{Origin, Scheme};
 pub use pin_set::{DEFAULT_VALIDITY, Pin, PinSet};
+pub use profile::{KeyForm, Meaning, Profile};
 pub use raw::{AsyncSocket, Socket};
 pub use request::Request;
 pub use response::{Headers, Response, Trace};
+pub use write::{Batch, Fate, Guarantee, Write, Written};
 
 /// The README's examples, compiled with the documentation tests.
 #[cfg(doctest)]

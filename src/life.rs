@@ -5,8 +5,8 @@
 //! calling one of these. Every function returns within the bounds of its options.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
@@ -18,6 +18,7 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::{Counters, Stats};
 use crate::exchange::Core;
+use crate::memory::Memory;
 use crate::origin::canonical_host;
 use crate::pin_set::{DEFAULT_VALIDITY, Pin, PinSet, read_bounded};
 use crate::pins::{Host, Pins, Source};
@@ -205,7 +206,8 @@ impl Life {
             }
         })?;
         reaps.detach();
-        Ok(Life { generation, core: Arc::new(Core { config, pool, counters }), tls })
+        let memory = Mutex::new(Memory::new(config.remembered_keys));
+        Ok(Life { generation, core: Arc::new(Core { config, pool, counters, memory }), tls })
     }
 
     /// What this client is in a child process: the same options and pins, nothing else.

@@ -3,10 +3,12 @@
 //! It owns the parsing of URLs and every check of method, target and fields (RFC 3986, RFC 9110 sections
 //! 4.2 and 5.5), so that nothing malformed gets further, and the bytes of a head. No I/O, no clock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -17,6 +19,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::body::{Content, Source};
 use crate::error::{Error, Phase, Reason, Result};
 use crate::origin::{Scheme, check_visible};
+use crate::profile::Profile;
 
 /// A request: method, URL, headers, body.
 ///
@@ -45,7 +48,19 @@ pub struct Request {
     /// Lines behind a chunked body.
     trailers: Vec<u8>,
     timeout: Option<Duration>,
+    keying: Option<Arc<Keying>>,
+    signer: Option<Signer>,
     invalid: Option<Box<(Reason, String)>>,
+}
+
+/// Signs one try of a request.
+type Signer = Arc<dyn Fn(Request) -> Request + Send + Sync>;
+
+/// What makes a request one write, however often it is sent.
+pub(crate) struct Keying {
+    pub(crate) profile: Profile,
+    /// From then on the target may have forgotten the key.
+    pub(crate) forgotten_at: Option<Instant>,
 }
 
 /// The two parts of a URL: whom to ask, and for what.
@@ -91,6 +106,8 @@ impl Request {
             content: Content::Whole(Bytes::new()),
             trailers: Vec::new(),
             timeout: None,
+            keying: None,
+            signer: None,
             invalid,
         }
     }
@@ -236,6 +253,39 @@ impl Request {
         self
     }
 
+    /// Has every try signed anew, retries too: `sign` gets the request as it would be sent, its key in place, and returns
+    /// it with what a signature adds (`Authorization`, a date, a nonce; or parameters in the query). It may not change where
+    /// the request goes, nor its method.
+    ///
+    /// ```
+    /// # fn signature(_: &str, _: &str) -> String { String::new() }
+    /// let request = pinlink::Request::put("https://oss.example/o").body("rows").signed(|unsigned| {
+    ///     let authorization = signature(unsigned.method(), &unsigned.url());
+    ///     unsigned.header("Authorization", authorization)
+    /// });
+    /// # let _ = request;
+    /// ```
+    #[must_use]
+    pub fn signed(mut self, sign: impl Fn(Request) -> Request + Send + Sync + 'static) -> Request {
+        self.signer = Some(Arc::new(sign));
+        self
+    }
+
+    /// What a try is sent as.
+    pub(crate) fn as_signed(&self) -> Result<Cow<'_, Request>> {
+        let Some(signer) = &self.signer else { return Ok(Cow::Borrowed(self)) };
+        let signed = signer(Request { signer: None, ..self.clone() });
+        signed.check()?;
+        let (here, there) = (&self.target, &signed.target);
+        if (here.scheme, &here.authority, &self.method) != (there.scheme, &there.authority, &signed.method) {
+            return Err(Error::input("signing may not change a request's method, scheme or host"));
+        }
+        if signed.is_keyed != self.is_keyed {
+            return Err(Error::input("signing may not add or remove a key"));
+        }
+        Ok(Cow::Owned(signed))
+    }
+
     fn reject(&mut self, detail: String) {
         self.invalid.get_or_insert_with(|| Box::new((Reason::ConfigInput, detail)));
     }
@@ -243,6 +293,22 @@ impl Request {
     /// The method.
     pub fn method(&self) -> &str {
         self.method.as_str()
+    }
+
+    /// Where it goes, as the caller wrote it, without a fragment.
+    pub fn url(&self) -> String {
+        let Target { scheme, authority, path } = &self.target;
+        format!("{}://{authority}{path}", scheme.as_str())
+    }
+
+    /// The caller's header fields, in their order, the names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        fields(&self.fields)
+    }
+
+    /// The body, where it is at hand as a whole.
+    pub fn body_bytes(&self) -> Option<&Bytes> {
+        self.content.at_once()
     }
 
     /// Whether it can be sent at all.
@@ -279,6 +345,43 @@ impl Request {
     /// Whether the caller gave a key under which the server recognises a repetition.
     pub(crate) fn is_keyed(&self) -> bool {
         self.is_keyed
+    }
+
+    /// What it is as a write, where it is one.
+    pub(crate) fn keying(&self) -> Option<&Keying> {
+        self.keying.as_deref()
+    }
+
+    /// The same as one write, which may be sent again.
+    pub(crate) fn keyed(mut self, keying: Keying) -> Request {
+        self.is_keyed = true;
+        // What an answer means may stand in its body: it is read as it comes.
+        self.is_plain = true;
+        self.keying = Some(Arc::new(keying));
+        self
+    }
+
+    /// The same with another body.
+    pub(crate) fn with_content(mut self, content: Content) -> Request {
+        self.content = content;
+        self
+    }
+
+    /// Another request to the same host, with the same signature and time: what is asked about a write.
+    pub(crate) fn beside(&self, method: Method) -> Request {
+        Request {
+            method,
+            target: self.target.clone(),
+            timeout: self.timeout,
+            signer: self.signer.clone(),
+            ..Request::get("https://invalid/")
+        }
+    }
+
+    /// Adds a header where the caller has not given it.
+    pub(crate) fn header_unless_given(self, name: &str, value: &str) -> Request {
+        let is_given = self.headers().any(|(given, _)| given.as_str().eq_ignore_ascii_case(name));
+        if is_given { self } else { self.header(name, value) }
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -478,12 +581,6 @@ impl fmt::Debug for Request {
 
 /// What a redirect makes of a request.
 impl Request {
-    /// Where it goes, as the caller wrote it, without a fragment.
-    pub(crate) fn url(&self) -> String {
-        let Target { scheme, authority, path } = &self.target;
-        format!("{}://{authority}{path}", scheme.as_str())
-    }
-
     /// The same for another URL.
     pub(crate) fn with_target(&self, url: &str) -> Result<Request> {
         Ok(Request { target: parse_url(url)?, ..self.clone() })

@@ -28,6 +28,12 @@ pub(crate) enum Ending {
     Failed { reason: Reason, delivery: Delivery, reused: bool },
     /// An answer, and how long the server asks to wait (`Retry-After`).
     Answered { status: u16, retry_after: Option<Duration> },
+    /// An answer to a keyed write that asks for the same once more.
+    Again { retry_after: Option<Duration> },
+    /// An answer that another request under the same key is being processed; so many have come already.
+    InProgress { polls: u32, retry_after: Option<Duration> },
+    /// An answer to a keyed write that no repetition would change.
+    Settled,
 }
 
 /// What to do next.
@@ -85,6 +91,16 @@ pub(crate) fn decide(
                 Verdict::Again(now)
             } else {
                 Verdict::Return
+            };
+        }
+        Ending::Settled => return Verdict::Return,
+        Ending::Again { retry_after } => (retry_after, false),
+        // A twin's write is waited for as long as there is time: it is a question, and no try.
+        Ending::InProgress { polls, retry_after } => {
+            let wait = backoff(terms, polls + 1, random).max(retry_after.unwrap_or_default());
+            return match now.checked_add(wait) {
+                Some(at) if at < deadline => Verdict::Again(at),
+                _ => Verdict::Return,
             };
         }
         Ending::Answered { status, retry_after } => {
@@ -218,6 +234,9 @@ mod tests {
             }),
             (100..600_u16, prop::option::of(any::<u64>()))
                 .prop_map(|(status, after)| Ending::Answered { status, retry_after: after.map(Duration::from_secs) }),
+            Just(Ending::Settled),
+            prop::option::of(any::<u64>())
+                .prop_map(|after| Ending::Again { retry_after: after.map(Duration::from_secs) }),
         ]
     }
 
@@ -225,6 +244,8 @@ mod tests {
         #[test]
         fn what_may_have_left_once_is_never_sent_twice(ending in any_ending(), attempt in 1..20_u32, replaced in 0..40_u32,
                                                        random in 0.0..1.0_f64, budget in 0..50_usize) {
+            // What only a keyed write ends with.
+            prop_assume!(!matches!(ending, Ending::Again { .. }));
             let now = Instant::now();
             let verdict = decide(&TERMS, Safety::Once, ending, attempt, replaced, now, now + Duration::from_secs(30),
                                  &mut Budget::new(budget), random);
@@ -257,6 +278,18 @@ mod tests {
                 | Reason::TlsUnknownIssuer | Reason::TlsNotYetValid | Reason::TlsCertificate | Reason::TlsVersion));
             let ending = Ending::Failed { reason, delivery: Delivery::NotSent, reused: false };
             prop_assert_eq!(verdict(Safety::Idempotent, ending, 1), Verdict::Return);
+        }
+
+        #[test]
+        fn a_twin_s_write_is_waited_for_as_long_as_there_is_time(polls in 0..1000_u32, random in 0.0..1.0_f64, left in 1..60_u64) {
+            let now = Instant::now();
+            let deadline = now + Duration::from_secs(left);
+            let ending = Ending::InProgress { polls, retry_after: None };
+            let verdict = decide(&TERMS, Safety::Keyed, ending, 99, 0, now, deadline, &mut Budget::new(0), random);
+            match verdict {
+                Verdict::Again(at) => prop_assert!(at < deadline && at <= now + TERMS.backoff_max),
+                verdict => prop_assert!(verdict == Verdict::Return && left <= TERMS.backoff_max.as_secs()),
+            }
         }
 
         #[test]

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "asynchronous",
     "blocking",
     "life",
+    "writing",
     "batch",
     "incoming",
     "raw",
@@ -37,6 +38,8 @@ const ORDER: &[&str] = &[
     "crowd",
     "adaptive",
     "race",
+    "write",
+    "memory",
     "redirect",
     "decode",
     "retry",
@@ -52,6 +55,8 @@ const ORDER: &[&str] = &[
     "event",
     "request",
     "body",
+    "profile",
+    "key",
     "response",
     "origin",
     "error",
@@ -60,7 +65,7 @@ const ORDER: &[&str] = &[
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] = &[
     "wire", "flood", "crowd", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy",
-    "origin", "request", "response", "error", "config", "value",
+    "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory",
 ];
 
 fn source(module: &str) -> String {

@@ -1,0 +1,314 @@
+//! The way of a write: prepared, sent until it is settled, and asked about where it is not.
+//!
+//! It owns the order: spool, fingerprint, guard, send, conclude, ask. What an answer means and which question
+//! follows is `write`'s to say; sending again under the same key, `exchange`'s. Every wait is within the call's
+//! `timeout`, the questions included.
+
+use std::future::poll_fn;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use ring::digest::{Context, SHA256};
+
+use crate::body::{Content, Source};
+use crate::drive;
+use crate::error::{Delivery, Error, Outcome, Phase, Reason, Result};
+use crate::exchange::Core;
+use crate::key::{Key, sha256};
+use crate::memory::{Admission, Memory};
+use crate::profile::{Meaning, Profile};
+use crate::request::{Keying, Request};
+use crate::response::Response;
+use crate::retry;
+use crate::upload::Upload;
+use crate::write::{Batch, Conclusion, Fingerprint, Prepared, Write, Written, label};
+
+/// How much earlier than a target forgets a key nothing is sent again: a tenth of its memory, at most this.
+const MARGIN: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// Writes, and says what became of it.
+    pub(crate) async fn write(&self, write: &Write) -> Result<Written> {
+        let begun = Instant::now();
+        let prepared = self.prepare(write).await?;
+        let timeout = write.request().deadline_after().unwrap_or(self.config.timeout);
+        let result = self.call(&prepared.request, Some(begun + sending(timeout, write.verifies()))).await;
+        let mut conclusion = self.conclude(&prepared, result);
+        loop {
+            match conclusion {
+                Conclusion::Done(done) => return done,
+                Conclusion::Ask(question) => {
+                    let answer = self.call(&question.request, Some(begun + timeout)).await;
+                    conclusion = prepared.settle(*question, answer);
+                }
+            }
+        }
+    }
+
+    /// Many writes, as [`Core::map`] sends them: an outcome for each, in their order.
+    pub(crate) fn write_all(self: &Arc<Self>, writes: &[Write]) -> Result<Vec<Result<Written>>> {
+        let begun = Instant::now();
+        let mut outcomes: Vec<Option<Result<Written>>> = vec![None; writes.len()];
+        let (mut rows, mut prepared, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, write) in writes.iter().enumerate() {
+            match drive::block_on(self.prepare(write)) {
+                Ok(ready) => {
+                    rows.push(row);
+                    requests.push(ready.request.clone());
+                    prepared.push(ready);
+                }
+                Err(error) => outcomes[row] = Some(Err(error)),
+            }
+        }
+        let timeout = self.config.timeout;
+        let sent = begun + sending(timeout, writes.iter().any(Write::verifies));
+        let answers = self.map_until(&requests, sent, &mut |_, _| {})?;
+        let mut conclusions: Vec<(usize, Conclusion)> = answers
+            .into_iter()
+            .enumerate()
+            .map(|(index, answer)| (index, self.conclude(&prepared[index], answer)))
+            .collect();
+        while !conclusions.is_empty() {
+            let mut questions = Vec::new();
+            for (index, conclusion) in conclusions {
+                match conclusion {
+                    Conclusion::Done(done) => outcomes[rows[index]] = Some(done),
+                    Conclusion::Ask(question) => questions.push((index, question)),
+                }
+            }
+            let asked: Vec<Request> = questions.iter().map(|(_, question)| question.request.clone()).collect();
+            let answers = self.map_until(&asked, begun + timeout, &mut |_, _| {})?;
+            conclusions = questions
+                .into_iter()
+                .zip(answers)
+                .map(|((index, question), answer)| (index, prepared[index].settle(*question, answer)))
+                .collect();
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every write was refused or concluded")).collect())
+    }
+
+    /// Many writes in one request, again without those that are done, until all are or the time is over.
+    pub(crate) async fn write_batch(&self, batch: &Batch) -> Vec<Result<Written>> {
+        let begun = Instant::now();
+        let (deadline, config) = (begun + self.config.timeout, &self.config);
+        let mut outcomes: Vec<Option<Result<Written>>> = vec![None; batch.items().len()];
+        for (index, (key, body)) in batch.items().iter().enumerate() {
+            outcomes[index] = self.admit(key, Fingerprint(sha256(body))).err().map(Err);
+        }
+        let mut round = 1;
+        loop {
+            let open: Vec<usize> = (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let items: Vec<(Key, Bytes)> = open.iter().map(|index| batch.items()[*index].clone()).collect();
+            // Each item's key is in the body, so the whole may be sent again.
+            let request = batch.compose(&items).keyed(Keying { profile: Profile::idempotent(), forgotten_at: None });
+            let mut end = |index: usize, outcome| outcomes[open[index]] = Some(outcome);
+            let answer = self.call(&request, Some(deadline)).await.map_err(|error| match error.delivery() {
+                Delivery::NotSent => {
+                    items.iter().for_each(|(key, _)| self.memory().take_back(key));
+                    error
+                }
+                _ => lost(error),
+            });
+            let fates = answer.and_then(|response| match batch.read(&response, items.len()) {
+                Some(fates) if response.is_success() => Ok((fates, response)),
+                _ => Err(unreadable(&request, &response)),
+            });
+            let (fates, response) = match fates {
+                Ok(read) => read,
+                Err(error) => {
+                    (0..items.len()).for_each(|index| end(index, Err(error.clone())));
+                    break;
+                }
+            };
+            let random = fastrand::f64();
+            let at = Instant::now()
+                + retry::full_jitter(config.backoff_base * (1 << round.min(16)), random).min(config.backoff_max);
+            let is_last = round >= config.max_attempts || at >= deadline;
+            for (index, fate) in fates.into_iter().enumerate() {
+                match fate.meaning {
+                    Meaning::Applied => end(index, Ok(Written::new(Outcome::Applied, response.clone()))),
+                    Meaning::AlreadyApplied | Meaning::Exists => {
+                        end(index, Ok(Written::new(Outcome::AlreadyApplied, response.clone())));
+                    }
+                    Meaning::Again | Meaning::InProgress if !is_last => {}
+                    meaning => end(index, Err(refused(&request, &response, meaning, fate.status))),
+                }
+            }
+            if is_last {
+                break;
+            }
+            round += 1;
+            drive::sleep_until(at).await;
+        }
+        outcomes.into_iter().map(|outcome| outcome.expect("the last round ends every item")).collect()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Everything that can be said of a write before it is sent; nothing has been sent when it fails.
+    async fn prepare<'a>(&self, write: &'a Write) -> Result<Prepared<'a>> {
+        write.check()?;
+        let content = spool(write.request().content(), self.config.max_spool.0).await?;
+        let fingerprint = match &content {
+            Content::Once(_) => None,
+            content => Some(fingerprint(content).await?),
+        };
+        let label = label(write.key(), fingerprint);
+        let (request, is_named) = write.placed(write.request().clone().with_content(content), &label)?;
+        let mut keying = Keying { profile: write.profile().clone(), forgotten_at: None };
+        if let (Some(key), Some(fingerprint)) = (write.key(), fingerprint) {
+            let first_sent = self.admit(key, fingerprint).map_err(|error| error.with_host(request.authority()))?;
+            let memory = write.profile().remembers_for();
+            keying.forgotten_at = first_sent.checked_add(memory - (memory / 10).min(MARGIN));
+            let now = Instant::now();
+            if keying.forgotten_at.is_some_and(|at| now >= at) {
+                let detail = format!(
+                    "it was first sent {:?} ago, and the target remembers a key for {memory:?}: sent again it might be done twice",
+                    now.duration_since(first_sent)
+                );
+                let error = Error::new(Reason::WriteOutcomeUnknown, Phase::Queue, detail);
+                return Err(error.with_delivery(Delivery::Unknown).with_host(request.authority()));
+            }
+        }
+        // A keyless write that is not repeatable by its method stays what it is: sent once.
+        let is_repeatable = write.key().is_some() || request.is_idempotent();
+        let request = if is_repeatable { request.keyed(keying) } else { request };
+        Ok(Prepared { write, request, is_named, label, fingerprint })
+    }
+
+    /// Since when this body is being sent under this key.
+    fn admit(&self, key: &Key, fingerprint: Fingerprint) -> Result<Instant> {
+        let now = Instant::now();
+        match self.memory().admit(key, fingerprint.half(), now) {
+            Admission::New => Ok(now),
+            Admission::Known(first_sent) => Ok(first_sent),
+            Admission::Mismatch => {
+                let detail = format!("this process has sent another body under the same key ({key})");
+                Err(Error::new(Reason::WriteMismatch, Phase::Configure, detail))
+            }
+        }
+    }
+
+    fn conclude(&self, prepared: &Prepared<'_>, result: Result<Response>) -> Conclusion {
+        let has_left = !matches!(&result, Err(error) if error.delivery() == Delivery::NotSent);
+        if let (Some(key), false) = (prepared.write.key(), has_left) {
+            self.memory().take_back(key);
+        }
+        prepared.conclude(result)
+    }
+}
+
+/// The part of a write's time in which it is sent: where there is a question of the caller's, it gets the last quarter.
+fn sending(timeout: Duration, verifies: bool) -> Duration {
+    if verifies { timeout / 4 * 3 } else { timeout }
+}
+
+/// A batch whose answer was lost.
+fn lost(error: Error) -> Error {
+    let detail = format!("the batch may have happened, and its answer is lost ({})", error.reason().as_str());
+    let unknown = Error::new(Reason::WriteOutcomeUnknown, error.phase(), detail)
+        .with_delivery(error.delivery())
+        .with_host(error.host().unwrap_or("unknown"))
+        .with_effort(error.attempts(), error.elapsed().unwrap_or_default());
+    unknown.with_source(error)
+}
+
+/// A batch whose answer tells nothing of its items.
+fn unreadable(request: &Request, response: &Response) -> Error {
+    let status = response.status();
+    let (reason, detail) = match response.status() {
+        400..=499 if !response.trace().is_doubtful => {
+            (Reason::WriteRejected, format!("the target refused the batch ({status})"))
+        }
+        _ => (Reason::WriteOutcomeUnknown, format!("the answer ({status}) does not tell what became of the items")),
+    };
+    said(request, response, reason, detail, status)
+}
+
+/// An item that the answer refuses, or puts off for longer than there is time.
+fn refused(request: &Request, response: &Response, meaning: Meaning, status: u16) -> Error {
+    match meaning {
+        Meaning::Mismatch => {
+            said(request, response, Reason::WriteMismatch, "the target knows this key with another body".into(), status)
+        }
+        Meaning::InProgress | Meaning::Stored => said(
+            request,
+            response,
+            Reason::WriteOutcomeUnknown,
+            format!("the target did not settle the item ({status})"),
+            status,
+        ),
+        _ => said(request, response, Reason::WriteRejected, format!("the target refused the item ({status})"), status),
+    }
+}
+
+fn said(request: &Request, response: &Response, reason: Reason, detail: String, status: u16) -> Error {
+    let trace = response.trace();
+    Error::new(reason, Phase::Receive, detail)
+        .with_delivery(Delivery::Answered)
+        .with_host(request.authority())
+        .with_effort(trace.attempts, trace.total)
+        .with_answer(status, response.body().clone())
+}
+
+/// Reads what can be read once into memory, where it is no longer than `most`, so that it can be sent again. A longer one
+/// is sent as it comes, and once.
+async fn spool(content: &Content, most: usize) -> Result<Content> {
+    let Content::Once(once) = content else { return Ok(content.clone()) };
+    let is_long = |length: u64| length > most as u64;
+    if once.length().is_some_and(is_long) {
+        return Ok(content.clone());
+    }
+    let spent = || Error::input("the body was sent before, and can be read only once");
+    let mut upload = Upload::begin(content).ok_or_else(spent)?;
+    let mut read = BytesMut::new();
+    while read.len() <= most {
+        let piece = poll_fn(|cx| upload.poll_piece(cx)).await.map_err(|error| {
+            let detail = "the request's body could not be read from its source";
+            Error::new(Reason::CanceledBody, Phase::Configure, detail).with_source(error)
+        })?;
+        if piece.is_empty() {
+            return Ok(Content::Whole(read.freeze()));
+        }
+        read.extend_from_slice(&piece);
+    }
+    // The rest comes behind what was read.
+    let rest = stream::unfold((Some(read.freeze()), upload), |(first, mut upload)| async move {
+        let piece = match first {
+            Some(first) => Ok(first),
+            None => poll_fn(|cx| upload.poll_piece(cx)).await,
+        };
+        match piece {
+            Ok(piece) if piece.is_empty() => None,
+            piece => Some((piece, (None, upload))),
+        }
+    });
+    Ok(Content::once(Source::Stream(Box::pin(rest)), once.length()))
+}
+
+/// The hash of a body that can be read again.
+async fn fingerprint(content: &Content) -> Result<Fingerprint> {
+    if let Some(whole) = content.at_once() {
+        return Ok(Fingerprint(sha256(whole)));
+    }
+    let mut upload = Upload::begin(content).ok_or_else(|| Error::input("the body can't be read"))?;
+    let mut hash = Context::new(&SHA256);
+    loop {
+        let piece = poll_fn(|cx| upload.poll_piece(cx)).await.map_err(|error| {
+            let detail = "the request's body could not be read from its source";
+            Error::new(Reason::CanceledBody, Phase::Configure, detail).with_source(error)
+        })?;
+        if piece.is_empty() {
+            let digest = hash.finish();
+            return Ok(Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes")));
+        }
+        hash.update(&piece);
+    }
+}
