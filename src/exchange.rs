@@ -348,7 +348,8 @@ impl Core {
         let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
         loop {
             let signed = request.as_signed().map_err(|error| error.with_host(site.label.clone()))?;
-            let mut tried = self.attempt::<WHOLE>(&site, &signed, expects, limits).await;
+            let sent = signed.as_deref().unwrap_or(request);
+            let mut tried = self.attempt::<WHOLE>(&site, sent, expects, limits).await;
             let (ending, now) = match &mut tried {
                 Ok(taken) if expects && taken.status() == StatusCode::EXPECTATION_FAILED && taken.is_without_body() => {
                     // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.

@@ -3,7 +3,6 @@
 //! It owns the parsing of URLs and every check of method, target and fields (RFC 3986, RFC 9110 sections
 //! 4.2 and 5.5), so that nothing malformed gets further, and the bytes of a head. No I/O, no clock.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
@@ -271,9 +270,9 @@ impl Request {
         self
     }
 
-    /// What a try is sent as.
-    pub(crate) fn as_signed(&self) -> Result<Cow<'_, Request>> {
-        let Some(signer) = &self.signer else { return Ok(Cow::Borrowed(self)) };
+    /// What a try is sent as, where it is signed. In a box: it is held over a whole try, and most requests have none.
+    pub(crate) fn as_signed(&self) -> Result<Option<Box<Request>>> {
+        let Some(signer) = &self.signer else { return Ok(None) };
         let signed = signer(Request { signer: None, ..self.clone() });
         signed.check()?;
         let (here, there) = (&self.target, &signed.target);
@@ -283,7 +282,7 @@ impl Request {
         if signed.is_keyed != self.is_keyed {
             return Err(Error::input("signing may not add or remove a key"));
         }
-        Ok(Cow::Owned(signed))
+        Ok(Some(Box::new(signed)))
     }
 
     fn reject(&mut self, detail: String) {

@@ -264,6 +264,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) is_named: bool,
     pub(crate) label: String,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether nothing has been sent under its key before, as far as this process remembers.
+    pub(crate) is_new: bool,
 }
 
 /// What an outcome rests on, or the question that must still be asked.

@@ -94,8 +94,12 @@ impl Core {
         let begun = Instant::now();
         let (deadline, config) = (begun + self.config.timeout, &self.config);
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; batch.items().len()];
+        let mut new = vec![false; outcomes.len()];
         for (index, (key, body)) in batch.items().iter().enumerate() {
-            outcomes[index] = self.admit(key, Fingerprint(sha256(body))).err().map(Err);
+            match self.admit(key, Fingerprint(sha256(body))) {
+                Ok(first_sent) => new[index] = first_sent.is_none(),
+                Err(error) => outcomes[index] = Some(Err(error)),
+            }
         }
         let mut round = 1;
         loop {
@@ -109,7 +113,8 @@ impl Core {
             let mut end = |index: usize, outcome| outcomes[open[index]] = Some(outcome);
             let answer = self.call(&request, Some(deadline)).await.map_err(|error| match error.delivery() {
                 Delivery::NotSent => {
-                    items.iter().for_each(|(key, _)| self.memory().take_back(key));
+                    let unsent = open.iter().filter(|index| new[**index] && round == 1);
+                    unsent.for_each(|index| self.memory().take_back(&batch.items()[*index].0));
                     error
                 }
                 _ => lost(error),
@@ -163,11 +168,13 @@ impl Core {
         let label = label(write.key(), fingerprint);
         let (request, is_named) = write.placed(write.request().clone().with_content(content), &label)?;
         let mut keying = Keying { profile: write.profile().clone(), forgotten_at: None };
+        let mut is_new = false;
         if let (Some(key), Some(fingerprint)) = (write.key(), fingerprint) {
             let first_sent = self.admit(key, fingerprint).map_err(|error| error.with_host(request.authority()))?;
-            let memory = write.profile().remembers_for();
-            keying.forgotten_at = first_sent.checked_add(memory - (memory / 10).min(MARGIN));
             let now = Instant::now();
+            is_new = first_sent.is_none();
+            let (first_sent, memory) = (first_sent.unwrap_or(now), write.profile().remembers_for());
+            keying.forgotten_at = first_sent.checked_add(memory - (memory / 10).min(MARGIN));
             if keying.forgotten_at.is_some_and(|at| now >= at) {
                 let detail = format!(
                     "it was first sent {:?} ago, and the target remembers a key for {memory:?}: sent again it might be done twice",
@@ -180,15 +187,14 @@ impl Core {
         // A keyless write that is not repeatable by its method stays what it is: sent once.
         let is_repeatable = write.key().is_some() || request.is_idempotent();
         let request = if is_repeatable { request.keyed(keying) } else { request };
-        Ok(Prepared { write, request, is_named, label, fingerprint })
+        Ok(Prepared { write, request, is_named, label, fingerprint, is_new })
     }
 
-    /// Since when this body is being sent under this key.
-    fn admit(&self, key: &Key, fingerprint: Fingerprint) -> Result<Instant> {
-        let now = Instant::now();
-        match self.memory().admit(key, fingerprint.half(), now) {
-            Admission::New => Ok(now),
-            Admission::Known(first_sent) => Ok(first_sent),
+    /// Since when this body has been sent under this key, if it has been.
+    fn admit(&self, key: &Key, fingerprint: Fingerprint) -> Result<Option<Instant>> {
+        match self.memory().admit(key, fingerprint.half(), Instant::now()) {
+            Admission::New => Ok(None),
+            Admission::Known(first_sent) => Ok(Some(first_sent)),
             Admission::Mismatch => {
                 let detail = format!("this process has sent another body under the same key ({key})");
                 Err(Error::new(Reason::WriteMismatch, Phase::Configure, detail))
@@ -198,7 +204,7 @@ impl Core {
 
     fn conclude(&self, prepared: &Prepared<'_>, result: Result<Response>) -> Conclusion {
         let has_left = !matches!(&result, Err(error) if error.delivery() == Delivery::NotSent);
-        if let (Some(key), false) = (prepared.write.key(), has_left) {
+        if let (Some(key), true, false) = (prepared.write.key(), prepared.is_new, has_left) {
             self.memory().take_back(key);
         }
         prepared.conclude(result)
