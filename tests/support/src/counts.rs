@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -174,6 +174,8 @@ pub(crate) struct Link {
     /// The common name of the client's certificate.
     pub(crate) client: Option<String>,
     pub(crate) resumed: bool,
+    /// Whether the socket is to be reset rather than closed when it goes.
+    pub(crate) resets: Arc<AtomicBool>,
     /// Client and dialled address, looked up at the first request: by then the proxy has told.
     pub(crate) route: OnceLock<Route>,
 }

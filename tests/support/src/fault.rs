@@ -330,9 +330,19 @@ faults! {
     Tunnel "T16" "socks-garbage" "answers SOCKS with what is no SOCKS" SocksGarbage;
     Tunnel "T16" "tunnel-close" "closes after reading the request (HTTP or SOCKS)" TunnelClose;
 
-    Sink "W1, T4" "apply-then-die" "applies the write, closes without an answer" ApplyThenDie;
+    Sink "W1, T4" "sink-reset-before-body" "RST when the head has come (h2: RST_STREAM, as for all resets here)" SinkResetBeforeBody;
+    Sink "W1, T4" "sink-reset-in-body" "RST after half of the body, or after its first part" SinkResetInBody;
+    Sink "W1, T4" "sink-reset-after-body" "RST after the whole body, without applying the write" SinkResetAfterBody;
+    Sink "W1, T4" "apply-then-die" "applies the write, closes without an answer (h2: RST_STREAM)" ApplyThenDie;
+    Sink "W1, T4" "apply-then-reset" "applies the write, then RST" ApplyThenReset;
+    Sink "W1, T6" "apply-then-silence" "applies the write, never answers, keeps the connection open" ApplyThenSilence;
     Sink "W10" "apply-then-500" "applies the write, answers 500 (a retry under the key gets the stored answer)" ApplyThen500;
+    Sink "W10" "fail-500" "answers 500 without applying the write; a retry under the key applies it" Fail500;
+    Sink "W10" "stored-500" "answers a new key with 500 for good, never applies (without keys: as fail-500)" Stored500;
+    Sink "W1" "refuse-503" "reads the write, answers 503 without applying it" Refuse503;
     Sink "W4" "slow-sink" "takes this long (ms) before it applies a write" SlowSink(u64);
+    Sink "W11" "bulk-partial" "answers 429 for this percentage of a bulk's items, spread evenly" BulkPartial(u8);
+    Sink "W1, W4, W10" "chaos" "seed, percentage: that share of attempts meets one of the above (but stored-500)" WriteChaos(u64, u8);
 }
 
 impl Fault {
@@ -353,7 +363,8 @@ pub struct Injection {
     /// connection that first feels it, or one request, whichever the fault acts on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// DNS faults: only this name. Proxy faults: only connections to this address (`127.0.0.2`). Otherwise all.
+    /// DNS faults: only this name. Proxy faults: only connections to this address (`127.0.0.2`). Sink faults: only this
+    /// record. Otherwise all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

@@ -309,7 +309,7 @@ impl Network {
         self.core.counts()
     }
 
-    /// All counts and logs start again; the peak from what is live.
+    /// All counts and logs start again; the peak from what is live. The sink forgets its keys and what was stored.
     pub fn reset_counts(&self) {
         self.core.reset();
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::certificate::{Certificate, Served};
 use crate::counts::{Book, Link, add};
 use crate::routes::Routes;
+use crate::socket;
 use crate::switch::Faults;
 
 /// The largest HTTP/2 request head, decoded.
@@ -50,6 +51,7 @@ pub(crate) enum Speaks {
 pub(crate) struct Counted {
     stream: TcpStream,
     book: Arc<Book>,
+    resets: Arc<AtomicBool>,
 }
 
 impl Counted {
@@ -57,7 +59,7 @@ impl Counted {
         _ = stream.set_nodelay(true);
         add(&book.connections, 1);
         add(&book.live, 1);
-        Counted { stream, book }
+        Counted { stream, book, resets: Arc::default() }
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
@@ -74,6 +76,7 @@ impl Counted {
             sni: None,
             client: None,
             resumed: false,
+            resets: Arc::clone(&self.resets),
             route: OnceLock::new(),
         })
     }
@@ -81,6 +84,9 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        if self.resets.load(Ordering::Relaxed) {
+            socket::reset_on_close(&self.stream);
+        }
         self.book.live.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns: the table of paths, and the simple ones among them (`/echo`, `/bytes/{n}`, `/chunked/{n}`, `/delay/{ms}`,
 //! `/stream/{chunks}/{bytes}/{interval_ms}`, `/status/{code}`, `/close-early/{n}`, `/rows/{id}`). `/encoded` and
-//! `/bomb` are the business of `coding`, the rest that of `exchange`; writes (`/sink/{record}`) go to the sink.
+//! `/bomb` are the business of `coding`, the rest that of `exchange`. Writes go to the sink: `/sink`, `/stripe`, `/token`
+//! (`dialect`), `/oss` (`objects`), `/es` (`index`) and `/ots` (`table`).
 //! Time: tokio's clock, for delays and streams. Randomness: none.
 
 use std::collections::HashMap;
@@ -10,15 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::content::{Content, Made, answer, hash, pattern};
 use crate::counts::{Book, Link, host, lock};
-use crate::sink::{Order, Sink};
-use crate::{coding, exchange};
+use crate::dialect::{Dialect, Keyed};
+use crate::index::{Bulk, Creation};
+use crate::objects::ObjectPut;
+use crate::sink::Sink;
+use crate::table::RowPut;
+use crate::{coding, exchange, index, objects, table};
 
 /// The largest `/stream` frame.
 const LARGEST_FRAME: usize = 1 << 20;
@@ -118,7 +123,9 @@ impl Routes {
                 _ => None,
             },
             ["rows", id] => Some(row(&parts, id)),
-            ["sink", record] => return self.write(&parts, record, body).await,
+            [store @ ("sink" | "stripe" | "token" | "oss" | "es" | "ots"), rest @ ..] => {
+                self.stored(&parts, store, rest, body, &link).await?
+            }
             _ => None,
         };
         let response = response.unwrap_or_else(|| answer(StatusCode::NOT_FOUND, &json!({"error": "no such path"})));
@@ -144,18 +151,61 @@ impl Routes {
         Some(response)
     }
 
-    async fn write(&self, parts: &Parts, record: &str, body: Incoming) -> Result<Response<Content>, Died> {
-        if parts.method != Method::POST && parts.method != Method::PUT {
-            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "POST or PUT"}));
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, PUT"));
-            return Ok(response);
-        }
-        let order = Order::new(parts, record);
-        self.sink.attempt(&order);
-        // A body that breaks off is a write that never happened; there is nobody left to answer.
-        let body = body.collect().await.map_err(|_| Died)?.to_bytes();
-        Arc::clone(&self.sink).write(order, &body).await
+    /// Everything that is written, and what can be read of it.
+    async fn stored(
+        &self,
+        parts: &Parts,
+        store: &str,
+        path: &[&str],
+        body: Incoming,
+        link: &Link,
+    ) -> Result<Option<Response<Content>>, Died> {
+        let sink = &self.sink;
+        let keyed = |dialect, record| Keyed::new(dialect, parts, record);
+        let response = match (store, path, parts.method.as_str()) {
+            ("sink", [record], "POST" | "PUT") => {
+                sink.carry_out(keyed(Dialect::Draft, record), parts, body, link).await?
+            }
+            ("stripe", [record], "POST" | "PUT") => {
+                sink.carry_out(keyed(Dialect::Stripe, record), parts, body, link).await?
+            }
+            ("token", [record], "POST" | "PUT") => {
+                sink.carry_out(keyed(Dialect::Token, record), parts, body, link).await?
+            }
+            ("sink" | "stripe" | "token", [_], _) => not_allowed("POST, PUT"),
+            ("oss", [_, _, ..], "PUT") => {
+                sink.carry_out(ObjectPut::new(parts, path.join("/")), parts, body, link).await?
+            }
+            ("oss", [_, _, ..], "GET" | "HEAD") => objects::read(sink, &path.join("/")),
+            ("oss", [_, _, ..], "DELETE") => objects::delete(sink, &path.join("/")),
+            ("oss", [_, _, ..], _) => not_allowed("GET, HEAD, PUT, DELETE"),
+            ("es", ["_bulk"], "POST" | "PUT") => sink.carry_out(Bulk::new(None), parts, body, link).await?,
+            ("es", [index, "_bulk"], "POST" | "PUT") => {
+                sink.carry_out(Bulk::new(Some(index)), parts, body, link).await?
+            }
+            ("es", [index, "_create", id], "POST" | "PUT") => {
+                sink.carry_out(Creation::new(index, id), parts, body, link).await?
+            }
+            ("es", [.., "_bulk"] | [_, "_create", _], _) => not_allowed("POST, PUT"),
+            ("es", [index, "_source", id], "GET" | "HEAD") => index::source(sink, index, id),
+            ("ots", ["PutRow"], "POST") => match RowPut::new(parts) {
+                Some(put) => sink.carry_out(put, parts, body, link).await?,
+                None => table::refused(StatusCode::BAD_REQUEST, "OTSParameterInvalid", "x-box-row is missing."),
+            },
+            ("ots", ["PutRow"], _) => match parameter(parts.uri.query(), "get") {
+                Some(row) => table::read(sink, &row),
+                None => not_allowed("POST"),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(response))
     }
+}
+
+fn not_allowed(methods: &'static str) -> Response<Content> {
+    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": methods}));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 async fn echo(parts: &Parts, body: Incoming, link: &Link) -> Result<Response<Content>, Died> {

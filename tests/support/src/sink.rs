@@ -1,34 +1,44 @@
-//! The sink: it records every write by record and key, applies each key once, and can die after applying.
+//! The sink: it records every write by record and key, and takes each from its head to its answer.
 //!
-//! Owns: what was attempted and what was applied. A key comes from `Idempotency-Key` (bare or as a quoted
-//! structured-field string), from the query's `ClientToken`, or is `*` for a PUT with `If-None-Match: *`.
-//! A write in progress goes on when its client hangs up, as a real server's would. Never deduplicates what has no key.
+//! Owns: what was attempted and what was applied, the course that all writes have in common ([`Sink::carry_out`]), and
+//! what happens to their connections when they meet a fault. What a write is done to, and what its answers look like,
+//! is the business of its [`Target`]: keys (`dialect`), objects, documents (`index`) or rows (`table`).
+//! A write in progress goes on when its client hangs up, as a real server's would.
 //! Time: tokio's clock, for slow writes. Randomness: none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::content::{Content, answer, hash};
-use crate::counts::lock;
-use crate::fault::{Fault, Layer};
-use crate::routes::{Died, parameter};
+use crate::counts::{Link, lock};
+use crate::dialect::Keys;
+use crate::routes::{Died, number, parameter};
+use crate::shelf::Shelf;
 use crate::switch::Faults;
+use crate::trouble::{Moment, Trouble};
+
+/// The key of a write that says itself under which condition it is done.
+pub(crate) const CONDITION: &str = "*";
 
 /// What the sink knows about one record under one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Write {
-    /// The record, as in the path.
+    /// The record: of `/sink/{record}` and its dialects, `bucket/object`, `index/id`, or the row's name.
     pub record: String,
-    /// The key, without quotes; `None` for all writes to this record that had none.
+    /// The key, without quotes; `*` for conditional writes; `None` for all writes to this record that had none.
     pub key: Option<String>,
-    /// Requests whose head arrived.
+    /// Requests whose head arrived; in a bulk, items that arrived.
     pub attempts: u64,
     /// Effects: how often a write was really applied.
     pub applied: u64,
@@ -36,162 +46,249 @@ pub struct Write {
     pub bodies: Vec<String>,
 }
 
-/// What a request wants written, and how the sink is asked to misbehave.
-pub(crate) struct Order {
-    record: String,
-    key: Option<String>,
-    /// `If-None-Match: *`: a second write is refused rather than replayed.
-    conditional: bool,
-    fault: Option<String>,
-    slow: Option<u64>,
+/// A record and a key.
+pub(crate) type Place = (String, Option<String>);
+
+/// What a write is done to.
+pub(crate) trait Target: Send + Sync + 'static {
+    /// Where the write is recorded; the record is also what faults are injected for.
+    fn place(&self) -> Place;
+
+    /// The head has come.
+    fn attempted(&self, sink: &Sink) {
+        sink.attempted(&self.place());
+    }
+
+    /// The whole body has come, whatever becomes of it.
+    fn arrived(&self, sink: &Sink, body: &Bytes) {
+        sink.arrived(&self.place(), hash(body));
+    }
+
+    /// Starts the write, or gives the answer when there is nothing to do.
+    fn begin(&self, _sink: &Sink, _body: &Bytes) -> Option<Response<Content>> {
+        None
+    }
+
+    /// Does it, all at once. What has been begun is either applied or failed for good.
+    fn apply(&self, sink: &Sink, body: &Bytes) -> Outcome;
+
+    /// Keeps a 500 as the answer to what has been begun, where answers are kept.
+    fn fail(&self, _sink: &Sink, _body: &Bytes) -> Response<Content> {
+        failed("the write fails, and nothing keeps that")
+    }
 }
 
-#[derive(Default)]
-struct Entry {
-    write: Write,
-    phase: Phase,
+/// What came of a write.
+pub(crate) struct Outcome {
+    pub(crate) answer: Response<Content>,
+    /// Whether there was any effect.
+    pub(crate) applied: bool,
 }
 
-/// Where a keyed write stands.
-#[derive(Default)]
-enum Phase {
-    #[default]
-    New,
-    /// Being applied, with this body.
-    InFlight,
-    /// Applied, with this body and this answer.
-    Applied { body: String, answer: Value },
-}
-
-/// All writes so far.
+/// All writes so far, and what the targets remember.
 pub(crate) struct Sink {
-    entries: Mutex<BTreeMap<(String, Option<String>), Entry>>,
-    faults: Arc<Faults>,
+    entries: Mutex<BTreeMap<Place, Write>>,
+    /// Attempts by record, for chaos.
+    attempts: Mutex<HashMap<String, u64>>,
+    pub(crate) keys: Keys,
+    pub(crate) shelf: Shelf,
+    /// Items of bulks so far, so that those that fail are spread evenly.
+    turn: AtomicU64,
+    pub(crate) faults: Arc<Faults>,
 }
 
-impl Order {
-    pub(crate) fn new(parts: &Parts, record: &str) -> Self {
-        let query = parts.uri.query();
-        let field = |name: &str| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let conditional =
-            parts.method == Method::PUT && field(header::IF_NONE_MATCH.as_str()).is_some_and(|tag| tag.trim() == "*");
-        let key = field("idempotency-key").map(|key| unquote(&key)).or_else(|| parameter(query, "ClientToken"));
-        Order {
-            record: record.to_owned(),
-            conditional: conditional && key.is_none(),
-            key: key.or_else(|| conditional.then(|| "*".to_owned())),
-            fault: parameter(query, "fault"),
-            slow: parameter(query, "slow").and_then(|ms| ms.parse().ok()),
+pub(crate) fn failed(why: &str) -> Response<Content> {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": why}))
+}
+
+/// Why there is no answer: the socket is reset, or the stream of an HTTP/2 connection, which lives on.
+fn reset(parts: &Parts, link: &Link) -> Died {
+    if parts.version != Version::HTTP_2 {
+        link.resets.store(true, Ordering::Relaxed);
+    }
+    Died
+}
+
+/// Reads half of a body, or the first part of one that does not tell its length.
+async fn half(mut body: Incoming) {
+    let whole = body.size_hint().exact().unwrap_or_default();
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if 2 * read >= whole {
+            return;
         }
     }
-
-    fn place(&self) -> (String, Option<String>) {
-        (self.record.clone(), self.key.clone())
-    }
 }
 
-/// The key inside a structured-field string, or the bare key.
-fn unquote(field: &str) -> String {
-    let field = field.trim();
-    match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\\\"", "\"").replace("\\\\", "\\"),
-        None => field.to_owned(),
+/// Sends the answer, unless the write meets what keeps it from its client.
+async fn end(
+    trouble: Option<Trouble>,
+    response: Response<Content>,
+    parts: &Parts,
+    link: &Link,
+) -> Result<Response<Content>, Died> {
+    match trouble {
+        Some(Trouble::ThenDie) => Err(Died),
+        Some(Trouble::ThenReset) => Err(reset(parts, link)),
+        Some(Trouble::ThenSilence) => std::future::pending().await,
+        Some(Trouble::Then500) => Ok(failed("failed after applying")),
+        _ => Ok(response),
     }
 }
 
 impl Sink {
     pub(crate) fn new(faults: Arc<Faults>) -> Self {
-        Sink { entries: Mutex::default(), faults }
+        Sink {
+            entries: Mutex::default(),
+            attempts: Mutex::default(),
+            keys: Keys::default(),
+            shelf: Shelf::default(),
+            turn: AtomicU64::new(0),
+            faults,
+        }
     }
 
     pub(crate) fn writes(&self) -> Vec<Write> {
-        lock(&self.entries).values().map(|entry| entry.write.clone()).collect()
+        lock(&self.entries).values().cloned().collect()
     }
 
+    /// Forgets everything: what was recorded, the keys, and what was stored.
     pub(crate) fn reset(&self) {
         lock(&self.entries).clear();
+        lock(&self.attempts).clear();
+        self.keys.clear();
+        self.shelf.clear();
+        self.turn.store(0, Ordering::Relaxed);
+    }
+
+    fn record<T>(&self, place: &Place, note: impl FnOnce(&mut Write) -> T) -> T {
+        let mut entries = lock(&self.entries);
+        let write = entries.entry(place.clone()).or_insert_with(|| {
+            let (record, key) = place.clone();
+            Write { record, key, ..Write::default() }
+        });
+        note(write)
     }
 
     /// Counts a request whose head has arrived.
-    pub(crate) fn attempt(&self, order: &Order) {
-        let mut entries = lock(&self.entries);
-        let entry = entries.entry(order.place()).or_default();
-        entry.write.record.clone_from(&order.record);
-        entry.write.key.clone_from(&order.key);
-        entry.write.attempts += 1;
+    pub(crate) fn attempted(&self, place: &Place) {
+        self.record(place, |write| write.attempts += 1);
     }
 
-    pub(crate) async fn write(self: Arc<Self>, order: Order, body: &[u8]) -> Result<Response<Content>, Died> {
-        let body = hash(body);
-        if let Some(known) = self.begin(&order, &body) {
-            return Ok(known);
+    /// Notes a body that has arrived whole.
+    pub(crate) fn arrived(&self, place: &Place, body: String) {
+        self.record(place, |write| {
+            if !write.bodies.contains(&body) {
+                write.bodies.push(body);
+            }
+        });
+    }
+
+    /// Counts an effect, and tells how many there are.
+    pub(crate) fn applied(&self, place: &Place) -> u64 {
+        self.record(place, |write| {
+            write.applied += 1;
+            write.applied
+        })
+    }
+
+    /// An attempt that was counted without a key turns out to have one.
+    pub(crate) fn keyed(&self, place: &Place) {
+        let keyless = (place.0.clone(), None);
+        let left = self.record(&keyless, |write| {
+            write.attempts = write.attempts.saturating_sub(1);
+            write.attempts
+        });
+        if left == 0 {
+            lock(&self.entries).remove(&keyless);
         }
-        let scope = order.record.clone();
-        let slow = |fault: &Fault| {
-            if let Fault::SlowSink(ms) = fault { Some(*ms) } else { None }
+        self.attempted(place);
+    }
+
+    /// Whether the next item of a bulk is among this percentage.
+    pub(crate) fn turn(&self, percent: u8) -> bool {
+        let percent = u64::from(percent.min(100));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (turn + 1) * percent / 100 > turn * percent / 100
+    }
+
+    fn count(&self, record: &str) -> u64 {
+        let mut attempts = lock(&self.attempts);
+        let count = attempts.entry(record.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// The course of every write: it is counted when its head has come, read, begun, applied and answered, and on the
+    /// way it meets what was injected, what its query asks for (`slow=ms`, `fault=`), and chaos. An injected fault hits
+    /// what is really applied; chaos also takes their answers from replays and refusals.
+    pub(crate) async fn carry_out(
+        self: &Arc<Self>,
+        target: impl Target,
+        parts: &Parts,
+        body: Incoming,
+        link: &Link,
+    ) -> Result<Response<Content>, Died> {
+        target.attempted(self);
+        let (record, _) = target.place();
+        let query = parts.uri.query();
+        let chaos = self.faults.chaos(&record, self.count(&record));
+        let asked = parameter(query, "fault").as_deref().and_then(Trouble::named);
+        let meets = |moment| {
+            let now = |trouble: &Trouble| trouble.moment() == moment;
+            self.faults.trouble(moment, &record).or(asked.filter(now)).or(chaos.filter(now))
         };
-        let slow = self.faults.hit(Layer::Sink, Some(&scope), slow).or(order.slow).unwrap_or(0);
-        let after = |fault: &Fault| match fault {
-            Fault::ApplyThenDie => Some("apply-then-die"),
-            Fault::ApplyThen500 => Some("fail-after-apply"),
+        let first = meets(Moment::Head);
+        match first {
+            Some(Trouble::ResetBeforeBody) => return Err(reset(parts, link)),
+            Some(Trouble::ResetInBody) => {
+                half(body).await;
+                return Err(reset(parts, link));
+            }
+            _ => {}
+        }
+        // A body that breaks off is a write that never happened; there is nobody left to answer.
+        let body = body.collect().await.map_err(|_| Died)?.to_bytes();
+        let refused = match first {
+            Some(Trouble::ResetAfterBody) => Some(Err(reset(parts, link))),
+            Some(Trouble::Fail500) => Some(Ok(failed("failed before applying"))),
+            Some(Trouble::Refuse503) => {
+                Some(Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "come again"}))))
+            }
             _ => None,
         };
-        let after = self.faults.hit(Layer::Sink, Some(&scope), after).map(str::to_owned).or(order.fault.clone());
-        let stored = if slow == 0 {
-            self.apply(&order, body)
-        } else {
-            // A task of its own: a client that hangs up must not undo what the server has begun.
-            let sink = Arc::clone(&self);
-            let applied = tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(slow)).await;
-                sink.apply(&order, body)
-            });
-            applied.await.map_err(|_| Died)?
+        if let Some(refused) = refused {
+            target.arrived(self, &body);
+            return refused;
+        }
+        // Begun before it is noted: whoever sees the body finds the write in progress.
+        let known = target.begin(self, &body);
+        target.arrived(self, &body);
+        let lost = chaos.filter(|trouble| trouble.moment() == Moment::Applied);
+        if let Some(known) = known {
+            return end(lost, known, parts, link).await;
+        }
+        let asked_for = || parameter(query, "slow").as_deref().and_then(number).map(Duration::from_millis);
+        let outcome = match meets(Moment::Begun).or_else(|| asked_for().map(Trouble::Slow)) {
+            Some(Trouble::Stored500) => return Ok(target.fail(self, &body)),
+            Some(Trouble::Slow(slow)) if !slow.is_zero() => {
+                // A task of its own: a client that hangs up must not undo what the server has begun.
+                let sink = Arc::clone(self);
+                let applied = tokio::spawn(async move {
+                    tokio::time::sleep(slow).await;
+                    target.apply(&sink, &body)
+                });
+                applied.await.map_err(|_| Died)?
+            }
+            _ => {
+                let outcome = target.apply(self, &body);
+                // What it holds is free again, even when its client waits for ever.
+                drop(target);
+                outcome
+            }
         };
-        match after.as_deref() {
-            Some("apply-then-die") => Err(Died),
-            Some("fail-after-apply") => {
-                Ok(answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "failed after applying"})))
-            }
-            _ => Ok(answer(StatusCode::CREATED, &stored)),
-        }
-    }
-
-    /// Starts a write, or gives the answer when the key says that there is nothing to do.
-    fn begin(&self, order: &Order, body: &str) -> Option<Response<Content>> {
-        let refuse = |status, why: &str| Some(answer(status, &json!({"error": why})));
-        let mut entries = lock(&self.entries);
-        let entry = entries.entry(order.place()).or_default();
-        if !entry.write.bodies.iter().any(|known| known == body) {
-            entry.write.bodies.push(body.to_owned());
-        }
-        order.key.as_ref()?;
-        match &entry.phase {
-            Phase::New => {
-                entry.phase = Phase::InFlight;
-                None
-            }
-            Phase::InFlight => refuse(StatusCode::CONFLICT, "a write under this key is in progress"),
-            Phase::Applied { .. } if order.conditional => refuse(StatusCode::PRECONDITION_FAILED, "the record exists"),
-            Phase::Applied { body: first, .. } if first != body => {
-                refuse(StatusCode::UNPROCESSABLE_ENTITY, "this key came with another body")
-            }
-            Phase::Applied { answer: stored, .. } => {
-                let mut replay = answer(StatusCode::CREATED, stored);
-                replay.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
-                Some(replay)
-            }
-        }
-    }
-
-    fn apply(&self, order: &Order, body: String) -> Value {
-        let mut entries = lock(&self.entries);
-        let entry = entries.entry(order.place()).or_default();
-        entry.write.applied += 1;
-        let answer = json!({"record": order.record, "key": order.key, "applied": entry.write.applied, "body": body});
-        if order.key.is_some() {
-            entry.phase = Phase::Applied { body, answer: answer.clone() };
-        }
-        answer
+        let trouble = if outcome.applied { meets(Moment::Applied) } else { lost };
+        end(trouble, outcome.answer, parts, link).await
     }
 }

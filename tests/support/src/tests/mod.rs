@@ -1,14 +1,19 @@
 //! What the box promises to those who test with it. Real time over loopback; whatever can be awaited is awaited, and
 //! silence is the one thing that costs a (short) wait.
 
+mod dialect;
 mod dns;
 mod exchange;
 mod http2;
 mod identity;
+mod index;
+mod objects;
 mod origin;
 mod proxy;
 mod scripted;
 mod scripted2;
+mod table;
+mod trouble;
 mod tunnel;
 
 use std::io::{Read, Write};
@@ -50,6 +55,12 @@ fn post(at: SocketAddr, path: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     let head = format!("POST {path} HTTP/1.1\r\nHost: kms.box.test\r\nConnection: close\r\n{fields}");
     exchange(at, &format!("{head}Content-Length: {length}\r\n\r\n{body}")).0
+}
+
+/// What the sink recorded of a record: attempts, effects and distinct bodies, all its keys together.
+fn recorded(network: &Network, record: &str) -> (u64, u64, usize) {
+    let writes = network.sink().into_iter().filter(|write| write.record == record);
+    writes.fold((0, 0, 0), |sum, write| (sum.0 + write.attempts, sum.1 + write.applied, sum.2 + write.bodies.len()))
 }
 
 /// A keep-alive request on an open connection, and its answer's head and five or more bytes of body.
