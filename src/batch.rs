@@ -60,7 +60,7 @@ pub(crate) type Each<'a> = &'a mut dyn FnMut(usize, &Result<Response>);
 
 impl Core {
     /// An outcome for each request, in their order, within `timeout`.
-    pub(crate) fn map(self: &Arc<Self>, requests: &[Request], each: Each<'_>) -> Result<Vec<Result<Response>>> {
+    pub(crate) fn map(self: &Arc<Self>, requests: &[Request], each: Each<'_>) -> Vec<Result<Response>> {
         self.map_until(requests, Instant::now() + self.config.timeout, each)
     }
 
@@ -70,7 +70,7 @@ impl Core {
         requests: &[Request],
         latest: Instant,
         each: Each<'_>,
-    ) -> Result<Vec<Result<Response>>> {
+    ) -> Vec<Result<Response>> {
         let mut outcomes: Vec<Option<Result<Response>>> = vec![None; requests.len()];
         let mut end = |(row, outcome): Ended| {
             each(row, &outcome);
@@ -83,18 +83,22 @@ impl Core {
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
         let lanes = useful.min(self.config.connections() * on_each);
+        let ended;
         if groups.iter().all(|group| group.shares) {
-            if let Err(error) = self.map_beside_the_connections(requests, groups, lanes, latest, &mut end) {
-                return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(error.clone()))).collect());
-            }
+            ended = self.map_beside_the_connections(requests, groups, lanes, latest, &mut end);
         } else {
             let end = RefCell::new(end);
             let lane = || -> Pin<Box<dyn Future<Output = ()> + '_>> {
                 Box::pin(self.lane(requests, &groups, latest, |ended| end.borrow_mut()(ended)))
             };
-            drive::drive_all((0..lanes).map(|_| lane()))?;
+            ended = drive::drive_all((0..lanes).map(|_| lane()));
         }
-        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every row was in one lane")).collect())
+        // A row without an outcome was in a lane that was cut off.
+        let cut_off = |ended: &Result<()>| match ended {
+            Ok(()) => unreachable!("every row was in one lane, and all have ended"),
+            Err(error) => Err(error.clone()),
+        };
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| cut_off(&ended))).collect()
     }
 
     /// Finds out which version of HTTP the rows will be sent by. Where all targets choose HTTP/2 the rows share connections;
@@ -151,15 +155,14 @@ impl Core {
             let last = ended.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
             let _ = hand_over.send(last.0);
         })?;
-        drive::block_on(async {
+        drive::block_on_call(async {
             while let Some(rows) = handed_over.recv().await {
                 rows.into_iter().for_each(&mut *end);
             }
-            running.await
-        })
-        .ok_or_else(|| {
-            // Any of the rows without an outcome may have been under way.
-            Error::new(Reason::Internal, Phase::Wait, "a batch panicked").with_delivery(Delivery::Unknown)
+            running.await.ok_or_else(|| {
+                // Any of the rows without an outcome may have been under way.
+                Error::new(Reason::Internal, Phase::Wait, "a batch panicked").with_delivery(Delivery::Unknown)
+            })
         })
     }
 

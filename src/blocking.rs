@@ -11,6 +11,7 @@ use crate::config::Builder;
 use crate::drive;
 use crate::error::Result;
 use crate::event::Stats;
+use crate::exchange::Core;
 use crate::incoming::Reader;
 use crate::life::{Draft, Handle, resolve_declared};
 use crate::pin_set::PinSet;
@@ -45,7 +46,7 @@ impl Builder {
     /// [`Kind::Dns`](crate::Kind::Dns) with every host that did not resolve within `resolve_timeout`.
     pub fn build(self) -> Result<Client> {
         let draft = Draft::new(self.finish()?)?;
-        Ok(Client(Arc::new(drive::block_on(draft.finish())?)))
+        Ok(Client(Arc::new(drive::block_on_call(draft.finish())?)))
     }
 }
 
@@ -55,7 +56,7 @@ impl PinSet {
     /// # Errors
     /// As [`Builder::build`].
     pub fn resolve(builder: Builder) -> Result<PinSet> {
-        drive::block_on(resolve_declared(builder.finish()?))
+        drive::block_on_call(resolve_declared(builder.finish()?))
     }
 }
 
@@ -77,7 +78,7 @@ impl Client {
     /// happened.
     pub fn send(&self, request: &Request) -> Result<Response> {
         let life = self.0.life()?;
-        drive::block_on(life.core.call(request, None))
+        drive::block_on_call(life.core.call(request, None))
     }
 
     /// Sends one request and returns when the head of its answer has come; the body is read by the caller, in constant
@@ -105,7 +106,7 @@ impl Client {
 
     /// As [`Client::map`]; `each` is told of every row when it ends, for progress bars.
     pub fn map_with(&self, requests: &[Request], each: Each<'_>) -> Vec<Result<Response>> {
-        let mapped = self.0.life().and_then(|life| life.core.map(requests, each));
+        let mapped = self.0.life().map(|life| life.core.map(requests, each));
         mapped.unwrap_or_else(|error| requests.iter().map(|_| Err(error.clone())).collect())
     }
 
@@ -121,22 +122,21 @@ impl Client {
     /// [`Reason::WriteUnkeyed`](crate::Reason::WriteUnkeyed) come before anything is sent.
     pub fn write(&self, write: &Write) -> Result<Written> {
         let life = self.0.life()?;
-        drive::block_on(life.core.write(write))
+        drive::block_on_call(life.core.write(write))
     }
 
     /// Writes many, as many at once as there may be connections, and returns an outcome for each, in their order.
     /// `timeout` bounds them all together.
     pub fn write_all(&self, writes: &[Write]) -> Vec<Result<Written>> {
-        let written = self.0.life().and_then(|life| life.core.write_all(writes));
+        let written = self.0.life().map(|life| life.core.write_all(writes));
         written.unwrap_or_else(|error| writes.iter().map(|_| Err(error.clone())).collect())
     }
 
     /// Writes many in one request, and sends again only those items that failed; an outcome for each, in their order.
     pub fn write_batch(&self, batch: &Batch) -> Vec<Result<Written>> {
-        match self.0.life() {
-            Ok(life) => drive::block_on(life.core.write_batch(batch)),
-            Err(error) => batch.items().iter().map(|_| Err(error.clone())).collect(),
-        }
+        let write = |core: Arc<Core>| drive::block_on_call(async move { Ok(core.write_batch(batch).await) });
+        let written = self.0.core().and_then(write);
+        written.unwrap_or_else(|error| batch.items().iter().map(|_| Err(error.clone())).collect())
     }
 
     /// A TCP connection to a declared `tcp://host:port`, for protocols that are not HTTP: pinned, raced, and counted
@@ -157,7 +157,7 @@ impl Client {
     /// # Errors
     /// As those of a call that was not sent.
     pub fn connect(&self, host: &str, port: u16) -> Result<Socket> {
-        drive::block_on(self.0.core()?.connect(host, port, false)).map(Socket::new)
+        drive::block_on_call(self.0.core()?.connect(host, port, false)).map(Socket::new)
     }
 
     /// As [`Client::connect`], over TLS: the certificate is verified for the host, or for its name in `sni`; the option
@@ -166,7 +166,7 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect_tls(&self, host: &str, port: u16) -> Result<Socket> {
-        drive::block_on(self.0.core()?.connect(host, port, true)).map(Socket::new)
+        drive::block_on_call(self.0.core()?.connect(host, port, true)).map(Socket::new)
     }
 
     /// What is pinned now.

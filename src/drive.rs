@@ -4,10 +4,12 @@
 //! socket: no runtime thread is woken, nothing hops. [`block_on`] drives one future, [`drive_all`] many
 //! over one `poll(2)`. It owns the protocol between this loop and [`Stream`](crate::stream::Stream): a
 //! thread-local [`Turn`] in which the stream notes what it missed and the loop grants what it may do.
+//! Whoever calls for another language may have it asked, between two waits, whether its caller was interrupted.
 //! It never decides about requests; time comes from the monotonic clock.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::task::coop::Unconstrained;
 
 use crate::config::SLICE;
-use crate::error::{Error, Phase, Reason, Result};
+use crate::error::{Delivery, Error, Phase, Reason, Result};
 use crate::process;
 use crate::sys::{self, Event, PollFd};
 
@@ -27,6 +29,37 @@ thread_local! {
     static TURN: Turn = const { Turn::new() };
     /// The waker of this thread, made once: a wake is a flag, and an unpark only where the thread sleeps.
     static SIGNAL: RefCell<Option<Arc<Signal>>> = const { RefCell::new(None) };
+    static INTERRUPT: Cell<Option<Interrupt>> = const { Cell::new(None) };
+}
+
+/// How a caller of another language is asked whether it was interrupted: a function, and what it is to be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupt {
+    /// Asked on the calling thread, at least every 50 ms while a call waits.
+    pub asks: fn(usize) -> bool,
+    /// What it is given: a pointer or a handle that is good on this thread while the call lasts.
+    pub of: usize,
+}
+
+/// Runs `work`, whose blocking calls end with [`Reason::Canceled`] when `interrupt` says so.
+pub fn interruptible<T>(interrupt: Interrupt, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Interrupt>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            INTERRUPT.set(self.0);
+        }
+    }
+    let _restore = Restore(INTERRUPT.replace(Some(interrupt)));
+    work()
+}
+
+fn is_interrupted() -> bool {
+    INTERRUPT.get().is_some_and(|interrupt| (interrupt.asks)(interrupt.of))
+}
+
+/// What an interrupted call ends with. It is dropped wherever it stands, so whether it was sent is not known.
+pub(crate) fn interrupted() -> Error {
+    Error::new(Reason::Canceled, Phase::Wait, "the caller was interrupted").with_delivery(Delivery::Unknown)
 }
 
 /// What the loop and the streams tell each other during one poll of a future.
@@ -87,8 +120,8 @@ pub(crate) fn looks_again() -> bool {
 pub(crate) fn read(
     socket: RawFd,
     size: usize,
-    receive: impl FnOnce(bool) -> std::io::Result<usize>,
-) -> Poll<std::io::Result<usize>> {
+    receive: impl FnOnce(bool) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
     TURN.with(|turn| {
         let wait = turn.may_wait.replace(false);
         if !wait && !turn.readable.get() {
@@ -112,7 +145,7 @@ pub(crate) fn read(
 }
 
 /// A write on behalf of the caller that drives.
-pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> std::io::Result<usize>) -> Poll<std::io::Result<usize>> {
+pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> io::Result<usize>) -> Poll<io::Result<usize>> {
     match send() {
         Err(error) if is_not_yet(&error) => {
             TURN.with(|turn| turn.miss(socket, sys::WRITE));
@@ -123,8 +156,8 @@ pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> std::io::Result<usize>
 }
 
 /// Whether a socket that does not wait has nothing, or no room, for now.
-pub(crate) fn is_not_yet(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+pub(crate) fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// A time-out that works wherever it is polled: noted for the loop that drives, or a timer of the runtime.
@@ -253,11 +286,26 @@ impl Wake for Signal {
 
 /// Drives one future on this thread until it ends. It must bound itself by [`Alarm`]s.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    drive(future, || false).expect("nobody interrupts it")
+}
+
+/// The same for a call, which ends when its caller is interrupted.
+pub(crate) fn block_on_call<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    drive(call, is_interrupted).unwrap_or_else(|| Err(interrupted()))
+}
+
+/// The same for an operation on a socket.
+pub(crate) fn block_on_io<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    drive(operation, is_interrupted).unwrap_or_else(|| Err(io::Error::other(interrupted())))
+}
+
+fn drive<F: Future>(future: F, is_interrupted: impl Fn() -> bool) -> Option<F::Output> {
     // A runtime that this call happens inside of would else ration the wakes of its own kind that the future uses.
     let mut future = pin!(tokio::task::unconstrained(future));
     let signal = Signal::of_this_thread();
     let waker = Waker::from(Arc::clone(&signal));
     let mut cx = Context::from_waker(&waker);
+    let mut has_waited = false;
     let output = loop {
         let driving = Driving::begin();
         TURN.with(|turn| {
@@ -267,9 +315,13 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         let polled = future.as_mut().poll(&mut cx);
         drop(driving);
         if let Poll::Ready(output) = polled {
-            break output;
+            break Some(output);
         }
         if !signal.woken.swap(false, Ordering::SeqCst) {
+            // A call on a warm connection waits once: it never asks.
+            if std::mem::replace(&mut has_waited, true) && is_interrupted() {
+                break None;
+            }
             wait(&signal);
         }
     };
@@ -329,7 +381,8 @@ impl Wake for LaneSignal {
 /// Drives many futures on this thread until all have ended, waiting for all their sockets in one `poll(2)`.
 ///
 /// # Errors
-/// Where the process has no descriptor left for the event that wakes it.
+/// Where the process has no descriptor left for the event that wakes it; [`Reason::Canceled`] where the caller was
+/// interrupted, and the futures that have not ended are dropped.
 pub(crate) fn drive_all<'a>(futures: impl IntoIterator<Item = Pin<Box<dyn Future<Output = ()> + 'a>>>) -> Result<()> {
     let event = Event::new().map_err(|error| {
         Error::new(Reason::ConnectResource, Phase::Queue, format!("no descriptor is left: {error}")).with_source(error)
@@ -351,6 +404,7 @@ pub(crate) fn drive_all<'a>(futures: impl IntoIterator<Item = Pin<Box<dyn Future
     descriptors.push(PollFd { fd: hub.event.as_raw_fd(), events: sys::READ, revents: 0 });
 
     let mut open = lanes.len();
+    let mut asks_at = Instant::now() + SLICE / 2;
     while open > 0 {
         let mut ran = false;
         for ((lane, waker), descriptor) in lanes.iter_mut().zip(&wakers).zip(&mut descriptors) {
@@ -364,7 +418,13 @@ pub(crate) fn drive_all<'a>(futures: impl IntoIterator<Item = Pin<Box<dyn Future
             }
         }
         if !ran {
-            sleep(&hub, &mut lanes, &mut descriptors);
+            let now = sleep(&hub, &mut lanes, &mut descriptors);
+            if now >= asks_at {
+                asks_at = now + SLICE / 2;
+                if is_interrupted() {
+                    return Err(interrupted());
+                }
+            }
         }
     }
     Ok(())
@@ -393,8 +453,8 @@ impl Lane<'_> {
     }
 }
 
-/// Waits until a socket is ready, another thread wakes a lane, or a lane's time has come.
-fn sleep(hub: &Hub, lanes: &mut [Lane<'_>], descriptors: &mut [PollFd]) {
+/// Waits until a socket is ready, another thread wakes a lane, or a lane's time has come; the time is then this.
+fn sleep(hub: &Hub, lanes: &mut [Lane<'_>], descriptors: &mut [PollFd]) -> Instant {
     hub.asleep.store(true, Ordering::SeqCst);
     // A lane that has ended may still be woken by what it left behind.
     let open = || lanes.iter().filter(|lane| lane.future.is_some());
@@ -419,6 +479,7 @@ fn sleep(hub: &Hub, lanes: &mut [Lane<'_>], descriptors: &mut [PollFd]) {
             lane.signal.woken.store(true, Ordering::SeqCst);
         }
     }
+    now
 }
 
 #[cfg(test)]
@@ -456,6 +517,22 @@ mod tests {
         });
         drive_all([waits, sends]).unwrap();
         assert_eq!(sum.get(), 3);
+    }
+
+    #[test]
+    fn an_interrupted_caller_is_asked_while_it_waits_and_not_before() {
+        thread_local!(static ASKED: Cell<usize> = const { Cell::new(0) });
+        let interrupt = Interrupt { asks: |after| ASKED.replace(ASKED.get() + 1) + 1 >= after, of: 3 };
+        interruptible(interrupt, || {
+            assert_eq!(block_on_call(async { Ok(7) }).unwrap(), 7);
+            assert_eq!(ASKED.get(), 0, "what does not wait does not ask");
+            let error = block_on_call(std::future::pending::<Result<()>>()).expect_err("interrupted");
+            assert_eq!((error.reason(), error.delivery()), (Reason::Canceled, Delivery::Unknown));
+            assert_eq!(ASKED.get(), 3);
+            let forever: Pin<Box<dyn Future<Output = ()>>> = Box::pin(std::future::pending());
+            assert_eq!(drive_all([forever]).expect_err("interrupted").reason(), Reason::Canceled);
+        });
+        assert!(!is_interrupted(), "it was for that work only");
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Core {
 
     /// As [`Core::incoming`], for a caller that reads on its own thread.
     pub(crate) fn reader(self: Arc<Self>, request: &Request) -> Result<Reader> {
-        let (known, incoming) = drive::block_on(self.incoming(request))?;
+        let (known, incoming) = drive::block_on_call(self.incoming(request))?;
         Ok(Reader { known, incoming, piece: Bytes::new() })
     }
 
@@ -303,7 +303,7 @@ impl Reader {
         if !self.piece.is_empty() {
             return Ok(Some(std::mem::take(&mut self.piece)));
         }
-        let next = drive::block_on(self.incoming.next());
+        let next = drive::block_on_call(self.incoming.next());
         self.known.learn(&self.incoming);
         next
     }

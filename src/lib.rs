@@ -62,6 +62,7 @@ mod writing;
 pub use asynchronous::AsyncClient;
 pub use blocking::Client;
 pub use config::Builder;
+pub use drive::{Interrupt, interruptible};
 pub use error::{Delivery, Error, Kind, Outcome, Phase, Reason, Result};
 pub use event::{Latency, Stats};
 pub use incoming::{AsyncReader, Reader};

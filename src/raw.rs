@@ -170,14 +170,14 @@ impl Socket {
     /// # Errors
     /// Those of the socket.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        drive::block_on(poll_fn(|cx| self.0.poll_shutdown(cx)))
+        drive::block_on_io(poll_fn(|cx| self.0.poll_shutdown(cx)))
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(into);
-        drive::block_on(poll_fn(|cx| self.0.poll_read(cx, &mut buffer)))?;
+        drive::block_on_io(poll_fn(|cx| self.0.poll_read(cx, &mut buffer)))?;
         Ok(buffer.filled().len())
     }
 }
@@ -188,11 +188,11 @@ impl Write for Socket {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        drive::block_on(poll_fn(|cx| self.0.poll_write(cx, slices)))
+        drive::block_on_io(poll_fn(|cx| self.0.poll_write(cx, slices)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        drive::block_on(poll_fn(|cx| self.0.poll_flush(cx)))
+        drive::block_on_io(poll_fn(|cx| self.0.poll_flush(cx)))
     }
 }
 

@@ -48,12 +48,12 @@ impl Core {
     }
 
     /// Many writes, as [`Core::map`] sends them: an outcome for each, in their order.
-    pub(crate) fn write_all(self: &Arc<Self>, writes: &[Write]) -> Result<Vec<Result<Written>>> {
+    pub(crate) fn write_all(self: &Arc<Self>, writes: &[Write]) -> Vec<Result<Written>> {
         let begun = Instant::now();
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; writes.len()];
         let (mut rows, mut prepared, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for (row, write) in writes.iter().enumerate() {
-            match drive::block_on(self.prepare(write)) {
+            match drive::block_on_call(self.prepare(write)) {
                 Ok(ready) => {
                     rows.push(row);
                     requests.push(ready.request.clone());
@@ -64,7 +64,7 @@ impl Core {
         }
         let timeout = self.config.timeout;
         let sent = begun + sending(timeout, writes.iter().any(Write::verifies));
-        let answers = self.map_until(&requests, sent, &mut |_, _| {})?;
+        let answers = self.map_until(&requests, sent, &mut |_, _| {});
         let mut conclusions: Vec<(usize, Conclusion)> = answers
             .into_iter()
             .enumerate()
@@ -79,14 +79,14 @@ impl Core {
                 }
             }
             let asked: Vec<Request> = questions.iter().map(|(_, question)| question.request.clone()).collect();
-            let answers = self.map_until(&asked, begun + timeout, &mut |_, _| {})?;
+            let answers = self.map_until(&asked, begun + timeout, &mut |_, _| {});
             conclusions = questions
                 .into_iter()
                 .zip(answers)
                 .map(|((index, question), answer)| (index, prepared[index].settle(*question, answer)))
                 .collect();
         }
-        Ok(outcomes.into_iter().map(|outcome| outcome.expect("every write was refused or concluded")).collect())
+        outcomes.into_iter().map(|outcome| outcome.expect("every write was refused or concluded")).collect()
     }
 
     /// Many writes in one request, again without those that are done, until all are or the time is over.
