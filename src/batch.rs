@@ -83,16 +83,15 @@ impl Core {
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
         let lanes = useful.min(self.config.connections() * on_each);
-        let ended;
-        if groups.iter().all(|group| group.shares) {
-            ended = self.map_beside_the_connections(requests, groups, lanes, latest, &mut end);
+        let ended = if groups.iter().all(|group| group.shares) {
+            self.map_beside_the_connections(requests, groups, lanes, latest, &mut end)
         } else {
             let end = RefCell::new(end);
             let lane = || -> Pin<Box<dyn Future<Output = ()> + '_>> {
                 Box::pin(self.lane(requests, &groups, latest, |ended| end.borrow_mut()(ended)))
             };
-            ended = drive::drive_all((0..lanes).map(|_| lane()));
-        }
+            drive::drive_all((0..lanes).map(|_| lane()))
+        };
         // A row without an outcome was in a lane that was cut off.
         let cut_off = |ended: &Result<()>| match ended {
             Ok(()) => unreachable!("every row was in one lane, and all have ended"),

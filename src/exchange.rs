@@ -344,8 +344,8 @@ impl Core {
         let mut delivery = Delivery::NotSent;
         let mut is_doubtful = false;
         let mut expects = request.expects();
-        let limits = Limits { deadline, timeout, begun };
         let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
+        let limits = Limits { deadline, last_send, timeout, begun };
         loop {
             let signed = request.as_signed().map_err(|error| error.with_host(site.label.clone()))?;
             let sent = signed.as_deref().unwrap_or(request);
@@ -419,14 +419,14 @@ impl Core {
         expects: bool,
         limits: Limits,
     ) -> Result<Taken, (Error, bool)> {
-        let Limits { deadline, timeout, begun } = limits;
+        let Limits { deadline, last_send, timeout, begun } = limits;
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
-        let leased = pin!(site.lease(drive::is_driven(), deadline, timeout))
+        let leased = pin!(site.lease(drive::is_driven(), last_send, timeout))
             .instrument(tracing::debug_span!("lease", host = %site.label))
             .await;
         let leased = leased.map_err(|error| (error, false))?;
         let leased_at = Instant::now();
-        if leased_at >= deadline {
+        if leased_at >= last_send {
             leased.end(leased_at);
             return Err((late(timeout), false));
         }
@@ -562,6 +562,8 @@ impl Core {
 #[derive(Clone, Copy)]
 struct Limits {
     deadline: Instant,
+    /// From then on nothing is sent: the deadline, or when a target may have forgotten the key.
+    last_send: Instant,
     timeout: Duration,
     begun: Instant,
 }

@@ -11,8 +11,13 @@ use crate::key::Key;
 /// What is known of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
-    fingerprint: [u8; 16],
+    /// Nothing where the body could not be read before it was sent.
+    fingerprint: Option<[u8; 16]>,
     first_sent: Instant,
+    /// Writes under it that have not ended.
+    holders: u32,
+    /// Whether one of them may have left.
+    has_left: bool,
 }
 
 /// The memory.
@@ -41,13 +46,16 @@ impl Memory {
     }
 
     /// Notes that a write is about to be sent.
-    pub(crate) fn admit(&mut self, key: &Key, fingerprint: [u8; 16], now: Instant) -> Admission {
+    pub(crate) fn admit(&mut self, key: &Key, fingerprint: Option<[u8; 16]>, now: Instant) -> Admission {
         let key = key.half();
-        if let Some(known) = self.known.get(&key) {
-            return match known.fingerprint == fingerprint {
-                true => Admission::Known(known.first_sent),
-                false => Admission::Mismatch,
-            };
+        if let Some(known) = self.known.get_mut(&key) {
+            if let (Some(before), Some(now)) = (known.fingerprint, fingerprint)
+                && before != now
+            {
+                return Admission::Mismatch;
+            }
+            known.holders += 1;
+            return Admission::Known(known.first_sent);
         }
         if self.most == 0 {
             return Admission::New;
@@ -57,14 +65,18 @@ impl Memory {
             self.known.remove(&oldest);
         }
         self.order.push_back(key);
-        self.known.insert(key, Known { fingerprint, first_sent: now });
+        self.known.insert(key, Known { fingerprint, first_sent: now, holders: 1, has_left: false });
         Admission::New
     }
 
-    /// Takes back the note of a write that never left, as if it had not been tried.
-    pub(crate) fn take_back(&mut self, key: &Key) {
+    /// Notes that an admitted write has ended. Where none of those under its key has left, it is as if there had been none.
+    pub(crate) fn end(&mut self, key: &Key, has_left: bool) {
         let key = key.half();
-        if self.known.remove(&key).is_some() {
+        let Some(known) = self.known.get_mut(&key) else { return };
+        known.holders = known.holders.saturating_sub(1);
+        known.has_left |= has_left;
+        if known.holders == 0 && !known.has_left {
+            self.known.remove(&key);
             // It is mostly the newest.
             if let Some(at) = self.order.iter().rposition(|known| *known == key) {
                 self.order.remove(at);
@@ -80,6 +92,9 @@ mod tests {
     use super::*;
     use crate::key::Scope;
 
+    const ONE: Option<[u8; 16]> = Some([1; 16]);
+    const OTHER: Option<[u8; 16]> = Some([2; 16]);
+
     fn key(record: u64) -> Key {
         Scope::job("job").unwrap().key("write", record)
     }
@@ -88,29 +103,47 @@ mod tests {
     fn the_same_key_with_another_body_is_noticed_until_the_key_is_dropped() {
         let (mut memory, now) = (Memory::new(2), Instant::now());
         let later = now + Duration::from_secs(1);
-        assert_eq!(memory.admit(&key(1), [1; 16], now), Admission::New);
-        assert_eq!(memory.admit(&key(1), [1; 16], later), Admission::Known(now));
-        assert_eq!(memory.admit(&key(1), [2; 16], later), Admission::Mismatch);
-        assert_eq!(memory.admit(&key(2), [2; 16], later), Admission::New);
-        assert_eq!(memory.admit(&key(3), [3; 16], later), Admission::New);
+        assert_eq!(memory.admit(&key(1), ONE, now), Admission::New);
+        assert_eq!(memory.admit(&key(1), ONE, later), Admission::Known(now));
+        assert_eq!(memory.admit(&key(1), OTHER, later), Admission::Mismatch);
+        assert_eq!(memory.admit(&key(1), None, later), Admission::Known(now), "what can't be compared is no mismatch");
+        assert_eq!(memory.admit(&key(2), OTHER, later), Admission::New);
+        assert_eq!(memory.admit(&key(3), OTHER, later), Admission::New);
         assert_eq!(memory.known.len(), 2, "never more than it may");
-        assert_eq!(memory.admit(&key(1), [2; 16], later), Admission::New, "the oldest was dropped");
-    }
-
-    #[test]
-    fn with_room_for_none_nothing_is_remembered() {
-        let mut memory = Memory::new(0);
-        memory.admit(&key(1), [1; 16], Instant::now());
-        assert!(memory.known.is_empty() && memory.order.is_empty());
+        assert_eq!(memory.admit(&key(1), OTHER, later), Admission::New, "the oldest was dropped");
+        memory.end(&key(9), true);
     }
 
     #[test]
     fn what_never_left_is_not_remembered() {
         let (mut memory, now) = (Memory::new(2), Instant::now());
-        memory.admit(&key(1), [1; 16], now);
-        memory.take_back(&key(1));
-        memory.take_back(&key(9));
-        assert_eq!(memory.admit(&key(1), [2; 16], now), Admission::New);
+        memory.admit(&key(1), ONE, now);
+        memory.end(&key(1), false);
+        assert_eq!(memory.admit(&key(1), OTHER, now), Admission::New);
         assert_eq!((memory.known.len(), memory.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_left_once_stays_whatever_becomes_of_the_next_try() {
+        let (mut memory, now) = (Memory::new(2), Instant::now());
+        memory.admit(&key(1), ONE, now);
+        memory.end(&key(1), true);
+        memory.admit(&key(1), ONE, now);
+        memory.end(&key(1), false);
+        assert_eq!(memory.admit(&key(1), OTHER, now), Admission::Mismatch);
+        // Two at once: the one that does not leave ends first.
+        memory.admit(&key(2), ONE, now);
+        memory.admit(&key(2), ONE, now);
+        memory.end(&key(2), false);
+        assert_eq!(memory.admit(&key(2), OTHER, now), Admission::Mismatch);
+        memory.end(&key(2), true);
+        assert_eq!(memory.admit(&key(2), OTHER, now), Admission::Mismatch);
+    }
+
+    #[test]
+    fn with_room_for_none_nothing_is_remembered() {
+        let mut memory = Memory::new(0);
+        memory.admit(&key(1), ONE, Instant::now());
+        assert!(memory.known.is_empty() && memory.order.is_empty());
     }
 }

@@ -7,7 +7,6 @@
 
 use std::str;
 
-use http::header::{self, HeaderName};
 use url::Url;
 
 use crate::error::{Delivery, Error, Phase, Reason, Result};
@@ -23,16 +22,6 @@ pub(crate) struct Trail {
 
 /// RFC 9110 4.1 asks for 8000 octets; nobody needs more to say where to go.
 const MAX_LOCATION: usize = 8 * 1024;
-/// What speaks for the caller at one origin and for nobody at another.
-const CREDENTIALS: [HeaderName; 6] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("x-acs-security-token"),
-    HeaderName::from_static("x-oss-security-token"),
-];
-
 impl Trail {
     /// With 0 no redirect is followed, and the caller gets the answer.
     pub(crate) fn new(max_redirects: usize) -> Trail {
@@ -83,7 +72,7 @@ pub(crate) fn next(
     }
     let onward = request.with_target(url.as_str()).map_err(|_| malformed("is malformed"))?;
     trail.urls.push(key);
-    Ok(Some(if from == to { onward } else { onward.without_fields(&CREDENTIALS) }))
+    Ok(Some(if from == to { onward } else { onward.without_credentials() }))
 }
 
 /// One form for every spelling of a URL, so that a loop is recognised.
@@ -130,6 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::request::CREDENTIALS;
 
     fn follow(url: &str, location: &str) -> Result<Option<Request>> {
         next(&Request::get(url), 302, Some(location.as_bytes()), &mut Trail::new(10))

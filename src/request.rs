@@ -165,6 +165,20 @@ impl Request {
         add_line(&mut self.fields, &name, &value)
     }
 
+    /// Adds a parameter to the query, percent-encoded: for a signature in the query, say.
+    #[must_use]
+    pub fn query(mut self, name: &str, value: &str) -> Request {
+        let joint = if self.target.path.query().is_some() { '&' } else { '?' };
+        let mut pair = url::form_urlencoded::Serializer::new(String::new());
+        // What a form writes as a plus is a space only to those who read a query as a form.
+        let pair = pair.append_pair(name, value).finish().replace('+', "%20");
+        match format!("{}{joint}{pair}", self.target.path).parse() {
+            Ok(path) => self.target.path = path,
+            Err(_) => self.reject("the query is too long".to_owned()),
+        }
+        self
+    }
+
     /// Sets the body, at hand as a whole.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Request {
@@ -253,8 +267,8 @@ impl Request {
     }
 
     /// Has every try signed anew, retries too: `sign` gets the request as it would be sent, its key in place, and returns
-    /// it with what a signature adds (`Authorization`, a date, a nonce; or parameters in the query). It may not change where
-    /// the request goes, nor its method.
+    /// it with what a signature adds: header fields, parameters in the query ([`Request::query`]) or in a form. It may not
+    /// change method, scheme, host, path or key.
     ///
     /// ```
     /// # fn signature(_: &str, _: &str) -> String { String::new() }
@@ -276,8 +290,9 @@ impl Request {
         let signed = signer(Request { signer: None, ..self.clone() });
         signed.check()?;
         let (here, there) = (&self.target, &signed.target);
-        if (here.scheme, &here.authority, &self.method) != (there.scheme, &there.authority, &signed.method) {
-            return Err(Error::input("signing may not change a request's method, scheme or host"));
+        let whereto = |target: &Target| (target.scheme, target.authority.clone(), target.path.path().to_owned());
+        if whereto(here) != whereto(there) || self.method != signed.method {
+            return Err(Error::input("signing may not change a request's method, scheme, host or path"));
         }
         if signed.is_keyed != self.is_keyed {
             return Err(Error::input("signing may not add or remove a key"));
@@ -366,11 +381,13 @@ impl Request {
         self
     }
 
-    /// Another request to the same host, with the same signature and time: what is asked about a write.
+    /// Another request to the same URL, with the same credentials and time: what is asked about a write.
     pub(crate) fn beside(&self, method: Method) -> Request {
+        let is_credential = |line: &&[u8]| names_one_of(line, &CREDENTIALS) && !names_one_of(line, &[IDEMPOTENCY_KEY]);
         Request {
             method,
             target: self.target.clone(),
+            fields: self.fields.split_inclusive(|&b| b == b'\n').filter(is_credential).flatten().copied().collect(),
             timeout: self.timeout,
             signer: self.signer.clone(),
             ..Request::get("https://invalid/")
@@ -545,6 +562,15 @@ impl OwnFields {
 /// The draft's header (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// What speaks for the caller at one origin and for nobody at another.
+pub(crate) const CREDENTIALS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    IDEMPOTENCY_KEY,
+    HeaderName::from_static("x-acs-security-token"),
+    HeaderName::from_static("x-oss-security-token"),
+];
 /// As the option `timeout` has it.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest key that any target takes.
@@ -585,17 +611,19 @@ impl Request {
         Ok(Request { target: parse_url(url)?, ..self.clone() })
     }
 
-    /// The same without the caller's fields of these names.
-    pub(crate) fn without_fields(mut self, names: &[HeaderName]) -> Request {
-        let is_named = |line: &[u8]| names.iter().any(|name| line.split(|&b| b == b':').next() == Some(name.as_ref()));
+    /// The same without what speaks for the caller: for another origin.
+    pub(crate) fn without_credentials(mut self) -> Request {
         // A value holds no line feed, so a line is a field.
         let lines = self.fields.split_inclusive(|&b| b == b'\n');
-        self.fields = lines.filter(|line| !is_named(line)).flatten().copied().collect();
-        self.has_user_agent &= !names.contains(&header::USER_AGENT);
-        self.has_accept &= !names.contains(&header::ACCEPT);
-        self.is_keyed &= !names.contains(&IDEMPOTENCY_KEY);
+        self.fields = lines.filter(|line| !names_one_of(line, &CREDENTIALS)).flatten().copied().collect();
+        (self.is_keyed, self.signer) = (false, None);
         self
     }
+}
+
+/// Whether a line of a head is one of these fields.
+fn names_one_of(line: &[u8], names: &[HeaderName]) -> bool {
+    names.iter().any(|name| line.split(|&b| b == b':').next() == Some(name.as_ref()))
 }
 
 fn parse_url(text: &str) -> Result<Target> {

@@ -149,9 +149,11 @@ impl Write {
     pub(crate) fn placed(&self, request: Request, label: &str) -> Result<(Request, bool)> {
         let Some(key) = &self.key else { return Ok((request, false)) };
         let text = self.profile.write_key(key);
-        let (request, is_named) = match request.url() {
-            url if url.contains(PLACEHOLDER) => (request.with_target(&url.replace(PLACEHOLDER, &text))?, true),
-            _ => (request, false),
+        let url = request.url();
+        let is_named = url.split('?').next().is_some_and(|path| path.contains(PLACEHOLDER));
+        let request = match url.contains(PLACEHOLDER) {
+            true => request.with_target(&url.replace(PLACEHOLDER, &text))?,
+            false => request,
         };
         let placed = match self.profile.place() {
             Place::Header { name, is_quoted: true } => request.header(name, format!("\"{text}\"")),
@@ -179,6 +181,11 @@ impl Write {
                     .body(form)
             }
             Place::Condition(Some((name, value))) => {
+                if request.headers().any(|(given, have)| given == *name && have != *value) {
+                    return Err(Error::input(format!(
+                        "header {name} is the condition of this write: it must be {value}"
+                    )));
+                }
                 let request = request.header_unless_given(name, value);
                 match self.profile.label() {
                     Some(name) => request.header(name, label),
@@ -264,8 +271,6 @@ pub(crate) struct Prepared<'a> {
     pub(crate) is_named: bool,
     pub(crate) label: String,
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// Whether nothing has been sent under its key before, as far as this process remembers.
-    pub(crate) is_new: bool,
 }
 
 /// What an outcome rests on, or the question that must still be asked.
@@ -613,6 +618,9 @@ mod tests {
         refused(Profile::header("Host"), post());
         refused(Profile::query("a b"), post());
         refused(Profile::oss(), post());
+        refused(Profile::oss(), Request::put("https://a/o").header("x-oss-forbid-overwrite", "false"));
+        refused(Profile::s3(), Request::put("https://a/o").header("If-None-Match", "\"tag\""));
+        placed(&Profile::s3(), Request::put("https://a/o").header("If-None-Match", "*")).unwrap();
         refused(Profile::idempotency_key(), Request::get("https://a/"));
     }
 

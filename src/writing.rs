@@ -92,15 +92,18 @@ impl Core {
     /// Many writes in one request, again without those that are done, until all are or the time is over.
     pub(crate) async fn write_batch(&self, batch: &Batch) -> Vec<Result<Written>> {
         let begun = Instant::now();
-        let (deadline, config) = (begun + self.config.timeout, &self.config);
+        let deadline = begun + self.config.timeout;
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; batch.items().len()];
-        let mut new = vec![false; outcomes.len()];
+        let mut admitted = Vec::new();
         for (index, (key, body)) in batch.items().iter().enumerate() {
-            match self.admit(key, Fingerprint(sha256(body))) {
-                Ok(first_sent) => new[index] = first_sent.is_none(),
+            match self.admit(key, Some(Fingerprint(sha256(body)))) {
+                Ok(_) => admitted.push(index),
                 Err(error) => outcomes[index] = Some(Err(error)),
             }
         }
+        // Which items an earlier try may have done, and whether any try has left.
+        let mut doubtful = vec![false; outcomes.len()];
+        let mut has_left = false;
         let mut round = 1;
         loop {
             let open: Vec<usize> = (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect();
@@ -110,39 +113,42 @@ impl Core {
             let items: Vec<(Key, Bytes)> = open.iter().map(|index| batch.items()[*index].clone()).collect();
             // Each item's key is in the body, so the whole may be sent again.
             let request = batch.compose(&items).keyed(Keying { profile: Profile::idempotent(), forgotten_at: None });
-            let mut end = |index: usize, outcome| outcomes[open[index]] = Some(outcome);
-            let answer = self.call(&request, Some(deadline)).await.map_err(|error| match error.delivery() {
-                Delivery::NotSent => {
-                    let unsent = open.iter().filter(|index| new[**index] && round == 1);
-                    unsent.for_each(|index| self.memory().take_back(&batch.items()[*index].0));
-                    error
-                }
-                _ => lost(error),
-            });
-            let fates = answer.and_then(|response| match batch.read(&response, items.len()) {
-                Some(fates) if response.is_success() => Ok((fates, response)),
-                _ => Err(unreadable(&request, &response)),
-            });
-            let (fates, response) = match fates {
-                Ok(read) => read,
+            let answer = self.call(&request, Some(deadline)).await;
+            has_left |= !matches!(&answer, Err(error) if error.delivery() == Delivery::NotSent);
+            let response = match answer {
+                Ok(response) => response,
                 Err(error) => {
-                    (0..items.len()).for_each(|index| end(index, Err(error.clone())));
+                    let is_lost = error.delivery() != Delivery::NotSent;
+                    for index in open {
+                        let is_unknown = is_lost || doubtful[index];
+                        outcomes[index] = Some(Err(if is_unknown { lost(error.clone()) } else { error.clone() }));
+                    }
                     break;
                 }
             };
-            let random = fastrand::f64();
-            let at = Instant::now()
-                + retry::full_jitter(config.backoff_base * (1 << round.min(16)), random).min(config.backoff_max);
-            let is_last = round >= config.max_attempts || at >= deadline;
-            for (index, fate) in fates.into_iter().enumerate() {
-                match fate.meaning {
-                    Meaning::Applied => end(index, Ok(Written::new(Outcome::Applied, response.clone()))),
-                    Meaning::AlreadyApplied | Meaning::Exists => {
-                        end(index, Ok(Written::new(Outcome::AlreadyApplied, response.clone())));
-                    }
-                    Meaning::Again | Meaning::InProgress if !is_last => {}
-                    meaning => end(index, Err(refused(&request, &response, meaning, fate.status))),
+            let is_doubtful = response.trace().is_doubtful;
+            open.iter().for_each(|index| doubtful[*index] |= is_doubtful);
+            let Some(fates) = batch.read(&response, items.len()).filter(|_| response.is_success()) else {
+                for index in open {
+                    outcomes[index] = Some(Err(unreadable(&request, &response, doubtful[index])));
                 }
+                break;
+            };
+            let at = Instant::now() + self.pause(round);
+            let is_last = round >= self.config.max_attempts || at >= deadline;
+            for (index, fate) in open.into_iter().zip(fates) {
+                let end = match fate.meaning {
+                    Meaning::Applied => Ok(Written::new(Outcome::Applied, response.clone())),
+                    Meaning::AlreadyApplied | Meaning::Exists => {
+                        Ok(Written::new(Outcome::AlreadyApplied, response.clone()))
+                    }
+                    Meaning::Again | Meaning::InProgress if !is_last => {
+                        doubtful[index] |= fate.status >= 500;
+                        continue;
+                    }
+                    meaning => Err(refused(&request, &response, meaning, fate.status, doubtful[index])),
+                };
+                outcomes[index] = Some(end);
             }
             if is_last {
                 break;
@@ -150,7 +156,16 @@ impl Core {
             round += 1;
             drive::sleep_until(at).await;
         }
+        for index in admitted {
+            self.memory().end(&batch.items()[index].0, has_left);
+        }
         outcomes.into_iter().map(|outcome| outcome.expect("the last round ends every item")).collect()
+    }
+
+    /// A wait between two rounds of a batch.
+    fn pause(&self, round: usize) -> Duration {
+        let ceiling = self.config.backoff_base * (1 << round.min(16));
+        retry::full_jitter(ceiling.min(self.config.backoff_max), fastrand::f64())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -168,14 +183,15 @@ impl Core {
         let label = label(write.key(), fingerprint);
         let (request, is_named) = write.placed(write.request().clone().with_content(content), &label)?;
         let mut keying = Keying { profile: write.profile().clone(), forgotten_at: None };
-        let mut is_new = false;
-        if let (Some(key), Some(fingerprint)) = (write.key(), fingerprint) {
+        if let Some(key) = write.key() {
             let first_sent = self.admit(key, fingerprint).map_err(|error| error.with_host(request.authority()))?;
+            let memory = write.profile().remembers_for();
             let now = Instant::now();
-            is_new = first_sent.is_none();
-            let (first_sent, memory) = (first_sent.unwrap_or(now), write.profile().remembers_for());
-            keying.forgotten_at = first_sent.checked_add(memory - (memory / 10).min(MARGIN));
-            if keying.forgotten_at.is_some_and(|at| now >= at) {
+            keying.forgotten_at = first_sent.unwrap_or(now).checked_add(memory - (memory / 10).min(MARGIN));
+            if let Some(first_sent) = first_sent
+                && keying.forgotten_at.is_some_and(|at| now >= at)
+            {
+                self.memory().end(key, true);
                 let detail = format!(
                     "it was first sent {:?} ago, and the target remembers a key for {memory:?}: sent again it might be done twice",
                     now.duration_since(first_sent)
@@ -187,12 +203,12 @@ impl Core {
         // A keyless write that is not repeatable by its method stays what it is: sent once.
         let is_repeatable = write.key().is_some() || request.is_idempotent();
         let request = if is_repeatable { request.keyed(keying) } else { request };
-        Ok(Prepared { write, request, is_named, label, fingerprint, is_new })
+        Ok(Prepared { write, request, is_named, label, fingerprint })
     }
 
     /// Since when this body has been sent under this key, if it has been.
-    fn admit(&self, key: &Key, fingerprint: Fingerprint) -> Result<Option<Instant>> {
-        match self.memory().admit(key, fingerprint.half(), Instant::now()) {
+    fn admit(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Result<Option<Instant>> {
+        match self.memory().admit(key, fingerprint.as_ref().map(Fingerprint::half), Instant::now()) {
             Admission::New => Ok(None),
             Admission::Known(first_sent) => Ok(Some(first_sent)),
             Admission::Mismatch => {
@@ -204,8 +220,8 @@ impl Core {
 
     fn conclude(&self, prepared: &Prepared<'_>, result: Result<Response>) -> Conclusion {
         let has_left = !matches!(&result, Err(error) if error.delivery() == Delivery::NotSent);
-        if let (Some(key), true, false) = (prepared.write.key(), prepared.is_new, has_left) {
-            self.memory().take_back(key);
+        if let Some(key) = prepared.write.key() {
+            self.memory().end(key, has_left);
         }
         prepared.conclude(result)
     }
@@ -219,40 +235,42 @@ fn sending(timeout: Duration, verifies: bool) -> Duration {
 /// A batch whose answer was lost.
 fn lost(error: Error) -> Error {
     let detail = format!("the batch may have happened, and its answer is lost ({})", error.reason().as_str());
+    // Where the last try was not sent an earlier one was.
     let unknown = Error::new(Reason::WriteOutcomeUnknown, error.phase(), detail)
-        .with_delivery(error.delivery())
+        .with_delivery(error.delivery().max(Delivery::Unknown))
         .with_host(error.host().unwrap_or("unknown"))
         .with_effort(error.attempts(), error.elapsed().unwrap_or_default());
     unknown.with_source(error)
 }
 
 /// A batch whose answer tells nothing of its items.
-fn unreadable(request: &Request, response: &Response) -> Error {
+fn unreadable(request: &Request, response: &Response, is_doubtful: bool) -> Error {
     let status = response.status();
-    let (reason, detail) = match response.status() {
-        400..=499 if !response.trace().is_doubtful => {
-            (Reason::WriteRejected, format!("the target refused the batch ({status})"))
-        }
+    let (reason, detail) = match status {
+        400..=499 if !is_doubtful => (Reason::WriteRejected, format!("the target refused the batch ({status})")),
         _ => (Reason::WriteOutcomeUnknown, format!("the answer ({status}) does not tell what became of the items")),
     };
     said(request, response, reason, detail, status)
 }
 
 /// An item that the answer refuses, or puts off for longer than there is time.
-fn refused(request: &Request, response: &Response, meaning: Meaning, status: u16) -> Error {
-    match meaning {
-        Meaning::Mismatch => {
-            said(request, response, Reason::WriteMismatch, "the target knows this key with another body".into(), status)
+fn refused(request: &Request, response: &Response, meaning: Meaning, status: u16, is_doubtful: bool) -> Error {
+    let (reason, detail) = match meaning {
+        Meaning::Mismatch => (Reason::WriteMismatch, "the target knows this key with another body".to_owned()),
+        Meaning::InProgress | Meaning::Stored => {
+            (Reason::WriteOutcomeUnknown, format!("the target did not settle the item ({status})"))
         }
-        Meaning::InProgress | Meaning::Stored => said(
-            request,
-            response,
+        _ if status >= 500 => (
             Reason::WriteOutcomeUnknown,
-            format!("the target did not settle the item ({status})"),
-            status,
+            format!("the target failed ({status}), and may have done the item before it did"),
         ),
-        _ => said(request, response, Reason::WriteRejected, format!("the target refused the item ({status})"), status),
-    }
+        _ if is_doubtful => (
+            Reason::WriteOutcomeUnknown,
+            format!("the last answer refused the item ({status}), but an earlier try may have been done"),
+        ),
+        _ => (Reason::WriteRejected, format!("the target refused the item ({status})")),
+    };
+    said(request, response, reason, detail, status)
 }
 
 fn said(request: &Request, response: &Response, reason: Reason, detail: String, status: u16) -> Error {

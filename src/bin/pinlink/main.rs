@@ -52,6 +52,10 @@ enum Command {
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     Worker,
+    /// One execution of a node of the demo's job
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    Node,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         Command::Box(network) => network.run(),
         #[cfg(feature = "demo")]
         Command::Worker => demo::worker::run(),
+        #[cfg(feature = "demo")]
+        Command::Node => demo::reexecute::node::run(),
     };
     outcome.unwrap_or_else(|failure| failure.report()).into()
 }

@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Child(process::Child);
 
 impl Child {
-    /// Starts `pinlink <subcommand>` with pipes for both ends.
-    pub(crate) fn start(subcommand: &str) -> Result<(Child, ChildStdin, ChildStdout), Failure> {
+    /// Starts `pinlink <arguments>` with pipes for both ends.
+    pub(crate) fn start(arguments: &[&str]) -> Result<(Child, ChildStdin, ChildStdout), Failure> {
         let failed = |error| Failure::new(Exit::Other, format!("a process of the demo does not start: {error}"));
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-            .arg(subcommand)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -34,6 +34,16 @@ impl Child {
         let input = child.stdin.take().expect("its input is a pipe");
         let output = child.stdout.take().expect("its output is a pipe");
         Ok((Child(child), input, output))
+    }
+
+    /// Kills it (SIGKILL). True where it had not ended before.
+    pub(crate) fn kill(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None)) && self.0.kill().is_ok()
+    }
+
+    /// Waits for its end. True where it ended well.
+    pub(crate) fn ended_well(&mut self) -> bool {
+        self.0.wait().is_ok_and(|status| status.success())
     }
 }
 
@@ -65,7 +75,7 @@ impl Crew {
         let (sender, said) = channel();
         let mut crew = Crew { inputs: Vec::new(), said, children: Vec::new() };
         for (index, job) in jobs.iter().enumerate() {
-            let (child, mut input, output) = Child::start("worker")?;
+            let (child, mut input, output) = Child::start(&["worker"])?;
             crew.children.push(child);
             let sender = sender.clone();
             thread::spawn(move || listen(index, output, &sender));

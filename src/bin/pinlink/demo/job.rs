@@ -23,7 +23,7 @@ const SAMPLE: Duration = Duration::from_millis(100);
 /// Plays one side.
 pub(crate) fn play(side: Side, terms: &Terms, progress: &Progress) -> Result<Scoreboard, Failure> {
     progress.begin(side);
-    let mut network = Network::start()?;
+    let mut network = Network::start(&[])?;
     let mut crew = Crew::start(&jobs(side, terms, &network))?;
     let begun = Instant::now();
     for _ in 0..terms.workers {
@@ -61,7 +61,11 @@ pub(crate) fn play(side: Side, terms: &Terms, progress: &Progress) -> Result<Sco
     let counts = network.counts()?;
     course.push(Moment { at: start.elapsed(), rows: ended.iter().sum(), live: counts.proxy.live });
     let board = Scoreboard::new(terms, outcomes, before.dns.queries, &counts, course);
-    progress.finish(side, &board);
+    progress.finish(
+        side,
+        &format!("{} rows done", board.rows_done),
+        &format!("{} failed, {} not reached in {:.1} s", board.rows_failed, board.rows_not_reached, board.seconds),
+    );
     Ok(board)
 }
 

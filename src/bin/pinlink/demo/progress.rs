@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::scoreboard::Scoreboard;
 use super::words::Side;
-use super::{CAP, QUERIES_PER_SECOND, Terms};
 
 /// What the user sees while the job runs.
 pub(crate) enum Progress {
@@ -25,26 +23,17 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Says what is about to happen.
-    pub(crate) fn new(terms: &Terms) -> Progress {
-        eprintln!(
-            "{} rows of {}, {} workers with {} threads each; DNS answers {QUERIES_PER_SECOND} queries/s, the proxy allows {CAP} \
-             connections; {} s for each side",
-            terms.rows.len(),
-            terms.source,
-            terms.workers,
-            terms.threads,
-            terms.limit.as_secs(),
-        );
+    /// Says what is about to happen; a side is `length` of `unit`.
+    pub(crate) fn new(announcement: &str, length: u64, unit: &str) -> Progress {
+        eprintln!("{announcement}");
         if !stderr().is_terminal() {
             return Progress::Lines;
         }
         let bars = MultiProgress::new();
-        let style =
-            ProgressStyle::with_template("{prefix:>8} {bar:36.cyan/blue} {pos:>6}/{len} rows  {elapsed:>3}  {msg}")
-                .expect("the template is a constant");
+        let template = format!("{{prefix:>8}} {{bar:36.cyan/blue}} {{pos:>6}}/{{len}} {unit}  {{elapsed:>3}}  {{msg}}");
+        let style = ProgressStyle::with_template(&template).expect("the template is a constant but for one word");
         let bar = |side: Side| {
-            let bar = bars.add(ProgressBar::new(terms.rows.len() as u64)).with_style(style.clone());
+            let bar = bars.add(ProgressBar::new(length)).with_style(style.clone());
             bar.set_prefix(side.name());
             bar
         };
@@ -70,20 +59,18 @@ impl Progress {
         }
     }
 
-    /// So many rows have ended.
-    pub(crate) fn show(&self, side: Side, rows: u64) {
+    /// So many have ended.
+    pub(crate) fn show(&self, side: Side, ended: u64) {
         if let Some(bar) = self.bar(side) {
-            bar.set_position(rows);
+            bar.set_position(ended);
         }
     }
 
-    /// A side is over.
-    pub(crate) fn finish(&self, side: Side, board: &Scoreboard) {
-        let rest =
-            format!("{} failed, {} not reached in {:.1} s", board.rows_failed, board.rows_not_reached, board.seconds);
+    /// A side is over; a bar shows already what was done.
+    pub(crate) fn finish(&self, side: Side, done: &str, rest: &str) {
         match self.bar(side) {
-            Some(bar) => bar.abandon_with_message(rest),
-            None => eprintln!("{}: {} rows done, {rest}", side.name(), board.rows_done),
+            Some(bar) => bar.abandon_with_message(rest.to_owned()),
+            None => eprintln!("{}: {done}, {rest}", side.name()),
         }
     }
 

@@ -3,10 +3,9 @@
 //! It owns what both sides have in common: the threads, the clock, the time limit and the checking of answers. How
 //! a row is fetched is in `worker/naive.rs` and `worker/pinned.rs`. A worker ends when its standard input does.
 
-mod naive;
+pub(super) mod naive;
 mod pinned;
 
-use std::io::{BufRead, stdin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::parent::{end_with_it, line, say};
 use super::words::{Job, Outcome, Said, Side};
 use crate::exit::{Exit, Failure};
-use crate::output;
 
 /// How often the parent hears of progress.
 const REPORT: Duration = Duration::from_millis(100);
@@ -51,28 +50,10 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     };
     say(&Said::Ready)?;
     line()?;
-    thread::spawn(end_with_parent);
+    thread::spawn(end_with_it);
     let outcome = work(Arc::new(job), &fetch)?;
     say(&Said::Outcome(outcome))?;
     Ok(Exit::Done)
-}
-
-fn line() -> Result<String, Failure> {
-    let mut line = String::new();
-    match stdin().lock().read_line(&mut line) {
-        Ok(length) if length > 0 => Ok(line),
-        // The parent has gone before the job began: nothing to do, nobody to tell.
-        _ => Err(Failure::new(Exit::Other, "")),
-    }
-}
-
-fn say(said: &Said) -> Result<(), Failure> {
-    output::print(format!("{}\n", serde_json::to_string(said).expect("plain data")))
-}
-
-fn end_with_parent() {
-    _ = stdin().lock().read_line(&mut String::new());
-    std::process::exit(Exit::Other.code().into());
 }
 
 /// Fetches all rows with the job's threads, until they are done or the time is up. Threads that are still in a

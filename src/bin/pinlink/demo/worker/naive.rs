@@ -20,14 +20,15 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
-use super::{Fetch, Job};
+use super::Fetch;
+use crate::demo::words::{Job, Place};
 
 /// `options timeout:5 attempts:2`, the defaults of resolv.conf(5).
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TRIES: usize = 2;
 /// Retries after the first try, and the sleep before each.
-const RETRIES: usize = 3;
-const SLEEP: Duration = Duration::from_millis(200);
+pub(crate) const RETRIES: usize = 3;
+pub(crate) const SLEEP: Duration = Duration::from_millis(200);
 /// Time limits as careful authors set them.
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
@@ -41,22 +42,30 @@ pub(super) struct Naive {
 impl Naive {
     /// Reads the CA; nothing else is kept from row to row.
     pub(super) fn new(job: &Job) -> Result<Naive, String> {
-        let pem = fs::read(&job.place.ca_file).map_err(|error| error.to_string())?;
-        let ca = Certificate::from_pem(&pem).map_err(|error| error.to_string())?;
-        let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::from([ca])).build())
-            .proxy(None)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_recv_body(Some(ANSWER))
-            .build();
-        Ok(Naive { config, dns: job.place.dns })
+        Ok(Naive { config: config(&job.place, CONNECT, ANSWER)?, dns: job.place.dns })
     }
 
     fn once(&self, url: &str) -> Result<Vec<u8>, Error> {
-        let agent = Agent::with_parts(self.config.clone(), DefaultConnector::default(), Dns(self.dns));
-        agent.get(url).call()?.body_mut().read_to_vec()
+        agent(self.config.clone(), self.dns).get(url).call()?.body_mut().read_to_vec()
     }
+}
+
+/// What a careful author sets, and nothing else.
+pub(crate) fn config(place: &Place, connect: Duration, answer: Duration) -> Result<Config, String> {
+    let pem = fs::read(&place.ca_file).map_err(|error| error.to_string())?;
+    let ca = Certificate::from_pem(&pem).map_err(|error| error.to_string())?;
+    Ok(Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::from([ca])).build())
+        .proxy(None)
+        .timeout_connect(Some(connect))
+        .timeout_recv_response(Some(answer))
+        .timeout_recv_body(Some(answer))
+        .build())
+}
+
+/// A client that asks the job's name server.
+pub(crate) fn agent(config: Config, dns: SocketAddr) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Dns(dns))
 }
 
 impl Fetch for Naive {
