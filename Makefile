@@ -26,6 +26,9 @@ test: ## Runs every test of every language
 	@$(call apt,iproute2,/usr/sbin/ip)
 	@$(call apt,openssl,/usr/bin/openssl)
 	@$(call apt,faketime,/usr/bin/faketime)
+	@$(call apt,postgresql,/usr/lib/postgresql/*/bin/postgres)
+	@$(call apt,mariadb-server-core,/usr/sbin/mariadbd)
+	@$(call apt,mariadb-client-core,/usr/bin/my_print_defaults)
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 
 bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)

@@ -47,6 +47,7 @@ mod resolve;
 mod response;
 mod retry;
 mod site;
+pub mod sql;
 mod stream;
 mod streams;
 mod sys;

@@ -56,6 +56,7 @@ const ORDER: &[&str] = &[
     "request",
     "body",
     "profile",
+    "sql",
     "key",
     "response",
     "origin",
@@ -65,7 +66,7 @@ const ORDER: &[&str] = &[
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] = &[
     "wire", "flood", "crowd", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy",
-    "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory",
+    "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory", "sql",
 ];
 
 fn source(module: &str) -> String {
