@@ -4,17 +4,20 @@
 //! are driven by the calling thread. Every function returns within the bounds of its options.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
 
 use crate::batch::Each;
 use crate::config::Builder;
 use crate::drive;
-use crate::error::Result;
+use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Stats;
 use crate::exchange::Core;
 use crate::incoming::Reader;
 use crate::life::{Draft, Handle, resolve_declared};
 use crate::pin_set::PinSet;
+use crate::process::PerProcess;
 use crate::raw::Socket;
 use crate::request::Request;
 use crate::response::Response;
@@ -47,6 +50,48 @@ impl Builder {
     pub fn build(self) -> Result<Client> {
         let draft = Draft::new(self.finish()?)?;
         Ok(Client(Arc::new(drive::block_on_call(draft.finish())?)))
+    }
+}
+
+/// The client that a process shares, and the options it was built with.
+static SHARED: ArcSwapOption<(String, Client)> = ArcSwapOption::const_empty();
+
+impl Builder {
+    /// The client of this process: built by the first who asks, the same for everyone who asks with the same options, in a
+    /// child after `fork()` too. One pool and one cap then serve however many users load this library. A shared client
+    /// that was closed is built anew.
+    ///
+    /// # Errors
+    /// As [`Builder::build`]; [`Reason::ConfigShared`](crate::Reason::ConfigShared) where it has other options.
+    pub fn build_shared(self) -> Result<Client> {
+        static BUILDING: PerProcess<Mutex<()>> = PerProcess::new();
+        let config = self.finish()?;
+        let options = format!("{config:?}");
+        let shared = || -> Option<Result<Client>> {
+            let shared = SHARED.load();
+            let (known, client) = shared.as_deref()?;
+            if client.0.is_closed() {
+                return None;
+            }
+            Some(if *known == options {
+                Ok(client.clone())
+            } else {
+                let detail = "this process has a shared client already, with other options";
+                Err(Error::new(Reason::ConfigShared, Phase::Configure, detail))
+            })
+        };
+        if let Some(client) = shared() {
+            return client;
+        }
+        let _building =
+            BUILDING.find_or(|| Ok(Mutex::new(())))?.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Perhaps somebody was first.
+        if let Some(client) = shared() {
+            return client;
+        }
+        let client = Client(Arc::new(drive::block_on_call(Draft::new(config)?.finish())?));
+        SHARED.store(Some(Arc::new((options, client.clone()))));
+        Ok(client)
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) const LEAST_TELLING_IDLE: Duration = Duration::from_millis(100);
 pub(crate) const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// How long nobody tries again where an HTTP/2 connection allows no stream at all: servers do so while they drain.
 pub(crate) const SHUT_FOR: Duration = Duration::from_millis(100);
+/// How much earlier than a target forgets a key nothing is sent under it again: a tenth of its memory, at most this. It is
+/// the time that a request may take on its way.
+pub(crate) const FORGOTTEN_MARGIN: Duration = Duration::from_secs(60);
 /// Refusals of two origins within this time say that what lies on the way to both is full.
 pub(crate) const SAME_CROWD: Duration = Duration::from_secs(2);
 /// How long the least time to an answer on a fresh connection counts, against which queues are recognised.

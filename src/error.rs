@@ -91,6 +91,7 @@ reasons! {
         ConfigKey "Key" "A client certificate or its key is missing, unreadable, encrypted or malformed.";
         ConfigPinSet "PinSet" "A pin set is missing, corrupt or of another version.";
         ConfigPinSetExpired "PinSetExpired" "A pin set is older than it says it may be.";
+        ConfigShared "AlreadyInit" "The process's shared client was built with other options.";
     }
     Connect {
         ConnectRefused "Refused" "Every address refused the connection.";
@@ -521,6 +522,7 @@ fn advice(reason: Reason) -> &'static str {
         Reason::WriteOutcomeUnknown => {
             "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"
         }
+        Reason::ConfigShared => "give everyone who shares a client the same options, or build clients of their own",
         Reason::WriteRejected => {
             "read status and body of the answer (Error::status, Error::body); the same write would be refused again"
         }

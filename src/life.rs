@@ -322,6 +322,10 @@ impl Handle {
         life.core.counters.snapshot(life.core.pool.idle())
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn close(&self) {
         if !self.closed.swap(true, Ordering::Relaxed) {
             self.finish();

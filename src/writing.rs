@@ -13,6 +13,7 @@ use futures_util::stream;
 use ring::digest::{Context, SHA256};
 
 use crate::body::{Content, Source};
+use crate::config::FORGOTTEN_MARGIN;
 use crate::drive;
 use crate::error::{Delivery, Error, Outcome, Phase, Reason, Result};
 use crate::exchange::Core;
@@ -25,15 +26,12 @@ use crate::retry;
 use crate::upload::Upload;
 use crate::write::{Batch, Conclusion, Fingerprint, Prepared, Write, Written, label};
 
-/// How much earlier than a target forgets a key nothing is sent again: a tenth of its memory, at most this.
-const MARGIN: Duration = Duration::from_secs(60);
-
 impl Core {
     /// Writes, and says what became of it.
     pub(crate) async fn write(&self, write: &Write) -> Result<Written> {
         let begun = Instant::now();
-        let prepared = self.prepare(write).await?;
         let timeout = write.request().deadline_after().unwrap_or(self.config.timeout);
+        let prepared = self.prepare(write, begun + timeout).await?;
         let result = self.call(&prepared.request, Some(begun + sending(timeout, write.verifies()))).await;
         let mut conclusion = self.conclude(&prepared, result);
         loop {
@@ -49,11 +47,11 @@ impl Core {
 
     /// Many writes, as [`Core::map`] sends them: an outcome for each, in their order.
     pub(crate) fn write_all(self: &Arc<Self>, writes: &[Write]) -> Vec<Result<Written>> {
-        let begun = Instant::now();
+        let (begun, timeout) = (Instant::now(), self.config.timeout);
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; writes.len()];
         let (mut rows, mut prepared, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for (row, write) in writes.iter().enumerate() {
-            match drive::block_on_call(self.prepare(write)) {
+            match drive::block_on_call(self.prepare(write, begun + timeout)) {
                 Ok(ready) => {
                     rows.push(row);
                     requests.push(ready.request.clone());
@@ -62,7 +60,6 @@ impl Core {
                 Err(error) => outcomes[row] = Some(Err(error)),
             }
         }
-        let timeout = self.config.timeout;
         let sent = begun + sending(timeout, writes.iter().any(Write::verifies));
         let answers = self.map_until(&requests, sent, &mut |_, _| {});
         let mut conclusions: Vec<(usize, Conclusion)> = answers
@@ -173,13 +170,14 @@ impl Core {
     }
 
     /// Everything that can be said of a write before it is sent; nothing has been sent when it fails.
-    async fn prepare<'a>(&self, write: &'a Write) -> Result<Prepared<'a>> {
+    async fn prepare<'a>(&self, write: &'a Write, deadline: Instant) -> Result<Prepared<'a>> {
         write.check()?;
-        let content = spool(write.request().content(), self.config.max_spool.0).await?;
-        let fingerprint = match &content {
-            Content::Once(_) => None,
-            content => Some(fingerprint(content).await?),
+        let late = || {
+            let detail = "the request's body did not come from its source in time";
+            Error::new(Reason::TimeoutTotal, Phase::Queue, detail).with_host(write.request().authority())
         };
+        let reading = read(write.request().content(), self.config.max_spool.0);
+        let (content, fingerprint) = drive::before(deadline, reading).await.ok_or_else(late)??;
         let label = label(write.key(), fingerprint);
         let (request, is_named) = write.placed(write.request().clone().with_content(content), &label)?;
         let mut keying = Keying { profile: write.profile().clone(), forgotten_at: None };
@@ -187,7 +185,7 @@ impl Core {
             let first_sent = self.admit(key, fingerprint).map_err(|error| error.with_host(request.authority()))?;
             let memory = write.profile().remembers_for();
             let now = Instant::now();
-            keying.forgotten_at = first_sent.unwrap_or(now).checked_add(memory - (memory / 10).min(MARGIN));
+            keying.forgotten_at = first_sent.unwrap_or(now).checked_add(memory - (memory / 10).min(FORGOTTEN_MARGIN));
             if let Some(first_sent) = first_sent
                 && keying.forgotten_at.is_some_and(|at| now >= at)
             {
@@ -280,6 +278,16 @@ fn said(request: &Request, response: &Response, reason: Reason, detail: String, 
         .with_host(request.authority())
         .with_effort(trace.attempts, trace.total)
         .with_answer(status, response.body().clone())
+}
+
+/// A body that can be sent as often as it takes, and its hash; or one that can't, and none.
+async fn read(content: &Content, most: usize) -> Result<(Content, Option<Fingerprint>)> {
+    let content = spool(content, most).await?;
+    let fingerprint = match &content {
+        Content::Once(_) => None,
+        content => Some(fingerprint(content).await?),
+    };
+    Ok((content, fingerprint))
 }
 
 /// Reads what can be read once into memory, where it is no longer than `most`, so that it can be sent again. A longer one

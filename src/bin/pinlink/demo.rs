@@ -116,7 +116,7 @@ impl Demo {
             limit: Duration::from_secs(self.seconds),
         };
         if self.re_execute {
-            // Any number will do; that of JSON's readers ends at 2^53.
+            // Short enough to be typed again.
             let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
             return reexecute::run(&terms, seed, self.cycles, self.json);
         }

@@ -90,7 +90,8 @@ impl Cycle {
     }
 
     /// All rows of the job.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.nodes.iter().flat_map(|node| &node.rows)
     }
 }

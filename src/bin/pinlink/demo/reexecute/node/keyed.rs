@@ -8,7 +8,10 @@ use std::time::Duration;
 use pinlink::{Client, Outcome, Profile, Request, Scope, Write};
 
 use super::{Done, Put, Row, Task};
+use crate::demo::worker::naive::RETRIES;
 
+/// As many as the other side.
+const ATTEMPTS: usize = 1 + RETRIES;
 /// A peer that moves nothing for this part of a write's time is dead: what is left is for another try.
 const STALLED: u32 = 3;
 
@@ -31,6 +34,7 @@ impl Keyed {
             .job_connections(task.cap)
             .workers(task.processes)
             .timeout(patience)
+            .max_attempts(ATTEMPTS)
             .stall_timeout(patience / STALLED)
             .build()
             .map_err(|error| error.to_string())?;
