@@ -55,6 +55,7 @@ impl Memory {
                 return Admission::Mismatch;
             }
             known.holders += 1;
+            known.fingerprint = known.fingerprint.or(fingerprint);
             return Admission::Known(known.first_sent);
         }
         if self.most == 0 {
@@ -112,6 +113,9 @@ mod tests {
         assert_eq!(memory.known.len(), 2, "never more than it may");
         assert_eq!(memory.admit(&key(1), OTHER, later), Admission::New, "the oldest was dropped");
         memory.end(&key(9), true);
+        memory.admit(&key(4), None, later);
+        assert_eq!(memory.admit(&key(4), ONE, later), Admission::Known(later));
+        assert_eq!(memory.admit(&key(4), OTHER, later), Admission::Mismatch, "the first that can be compared counts");
     }
 
     #[test]

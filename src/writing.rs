@@ -102,11 +102,8 @@ impl Core {
         let mut doubtful = vec![false; outcomes.len()];
         let mut has_left = false;
         let mut round = 1;
-        loop {
+        while outcomes.iter().any(Option::is_none) {
             let open: Vec<usize> = (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect();
-            if open.is_empty() {
-                break;
-            }
             let items: Vec<(Key, Bytes)> = open.iter().map(|index| batch.items()[*index].clone()).collect();
             // Each item's key is in the body, so the whole may be sent again.
             let request = batch.compose(&items).keyed(Keying { profile: Profile::idempotent(), forgotten_at: None });
@@ -132,14 +129,16 @@ impl Core {
                 break;
             };
             let at = Instant::now() + self.pause(round);
-            let is_last = round >= self.config.max_attempts || at >= deadline;
+            let (has_time, has_tries) = (at < deadline, round < self.config.max_attempts);
             for (index, fate) in open.into_iter().zip(fates) {
                 let end = match fate.meaning {
                     Meaning::Applied => Ok(Written::new(Outcome::Applied, response.clone())),
                     Meaning::AlreadyApplied | Meaning::Exists => {
                         Ok(Written::new(Outcome::AlreadyApplied, response.clone()))
                     }
-                    Meaning::Again | Meaning::InProgress if !is_last => {
+                    // As with a single write: a twin is waited for, and what failed has its tries.
+                    Meaning::InProgress if has_time => continue,
+                    Meaning::Again if has_time && has_tries => {
                         doubtful[index] |= fate.status >= 500;
                         continue;
                     }
@@ -147,11 +146,10 @@ impl Core {
                 };
                 outcomes[index] = Some(end);
             }
-            if is_last {
-                break;
-            }
             round += 1;
-            drive::sleep_until(at).await;
+            if outcomes.iter().any(Option::is_none) {
+                drive::sleep_until(at).await;
+            }
         }
         for index in admitted {
             self.memory().end(&batch.items()[index].0, has_left);
