@@ -24,7 +24,7 @@ use crate::lease::{Lease, Leased, Stream};
 use crate::memory::Memory;
 use crate::pin_set::PinSet;
 use crate::pool::Pool;
-use crate::profile::Meaning;
+use crate::profile::{LOOKED_AT, Meaning};
 use crate::redirect::{self, Trail};
 use crate::request::Request;
 use crate::response::{Headers, Response, Trace, Trailers};
@@ -543,6 +543,7 @@ impl Core {
     }
 
     fn bounds(&self, request: &Request, deadline: Instant, timeout: Duration) -> Bounds {
+        let understood = if request.keying().is_some() { LOOKED_AT } else { 0 };
         let max_size = request.max_size().map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
         Bounds {
             deadline,
@@ -553,7 +554,7 @@ impl Core {
             max_header_count: self.config.max_header_count,
             max_interim: self.config.max_interim,
             max_body: self.config.max_body.0.min(max_size),
-            max_error_body: self.config.max_error_body.0,
+            max_error_body: self.config.max_error_body.0.max(understood),
         }
     }
 }

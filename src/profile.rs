@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::key::Key;
 use crate::response::Headers;
 
-/// The part of an answer in which an error's code is looked for.
-const LOOKED_AT: usize = 16 * 1024;
+/// The part of an answer in which an error's code is looked for; so much is kept of it whatever the options say.
+pub(crate) const LOOKED_AT: usize = 16 * 1024;
 /// How long a target remembers a key where its profile does not say: the least of the documented ones (Stripe and the
 /// Alibaba Cloud OpenAPI keep theirs for at least 24 hours).
 const DEFAULT_MEMORY: Duration = Duration::from_secs(24 * 3600);

@@ -384,14 +384,16 @@ impl Request {
     /// Another request to the same URL, with the same credentials and time: what is asked about a write.
     pub(crate) fn beside(&self, method: Method) -> Request {
         let is_credential = |line: &&[u8]| names_one_of(line, &CREDENTIALS) && !names_one_of(line, &[IDEMPOTENCY_KEY]);
-        Request {
+        let question = Request {
             method,
             target: self.target.clone(),
             fields: self.fields.split_inclusive(|&b| b == b'\n').filter(is_credential).flatten().copied().collect(),
             timeout: self.timeout,
             signer: self.signer.clone(),
             ..Request::get("https://invalid/")
-        }
+        };
+        // What is there is compared as it is there.
+        question.header(header::ACCEPT_ENCODING.as_str(), "identity")
     }
 
     /// Adds a header where the caller has not given it.
