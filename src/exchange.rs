@@ -343,6 +343,8 @@ impl Core {
         let (mut attempt, mut replaced, mut polls) = (1, 0, 0);
         let mut delivery = Delivery::NotSent;
         let mut is_doubtful = false;
+        // What said last that a twin is being processed: it tells more than that the time is over.
+        let mut in_progress: Option<Box<Taken>> = None;
         let mut expects = request.expects();
         let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
         let limits = Limits { deadline, last_send, timeout, begun };
@@ -378,6 +380,10 @@ impl Core {
             };
             match verdict {
                 Verdict::Return => {
+                    let tried = match (tried, in_progress.take()) {
+                        (Err((error, _)), Some(said)) if error.kind() == Kind::Timeout => Ok(*said),
+                        (tried, _) => tried,
+                    };
                     return match tried {
                         Ok(mut taken) => {
                             taken.trace().attempts = attempt;
@@ -396,7 +402,8 @@ impl Core {
                 }
                 Verdict::Again(at) => {
                     attempt += 1;
-                    polls += u32::from(matches!(ending, Ending::InProgress { .. }));
+                    let waits = matches!(ending, Ending::InProgress { .. });
+                    polls += u32::from(waits);
                     is_doubtful |= match &tried {
                         Ok(taken) => taken.status().is_server_error(),
                         Err((error, _)) => error.delivery() != Delivery::NotSent,
@@ -404,7 +411,7 @@ impl Core {
                     self.counters.retries.one();
                     tracing::debug!(host = %site.label, attempt, "sending again");
                     // What was answered is not needed any more; its connection may be.
-                    drop(tried);
+                    in_progress = tried.ok().filter(|_| waits).map(Box::new);
                     drive::sleep_until(at).await;
                 }
             }
