@@ -1,4 +1,4 @@
-//! Every row of FAULTS.md, sections 1 to 5, beside the tests that are named after it, or the reason why there is none.
+//! Every row of FAULTS.md, sections 1 to 6, beside the tests that are named after it, or the reason why there is none.
 //!
 //! Owns: the table, printed on every run, and the rule that it has no hole: a row has tests or a reason
 //! (`tests/parity/faults.toml`), never neither and never both, and no test is named after a row that does not exist. A
@@ -14,12 +14,13 @@ use std::process::ExitCode;
 use serde::Deserialize;
 
 /// The sections of FAULTS.md whose rows this layer meets, in their order: their letter, their rows and their title.
-const SECTIONS: [(char, u32, &str); 5] = [
+const SECTIONS: [(char, u32, &str); 6] = [
     ('D', 22, "Names and addresses"),
     ('T', 25, "TCP, proxy, capacity"),
     ('L', 21, "TLS"),
     ('H', 22, "HTTP/1 and content"),
     ('P', 10, "HTTP/2"),
+    ('W', 15, "Writes"),
 ];
 
 /// One row of the table in `tests/parity/faults.toml`.
@@ -57,10 +58,14 @@ fn tests(source: &str) -> Vec<&str> {
     names
 }
 
+/// Where tests are: this program's neighbours, and those that need real databases.
+const DIRECTORIES: [&str; 2] = ["tests", "tests/engines/tests"];
+
 /// The tests of every row, `file::name`.
-fn named(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
+fn named(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
-    let files = fs::read_dir(directory).expect("the tests are there").map(|entry| entry.expect("a file").path());
+    let entries = |directory| fs::read_dir(root.join(directory)).expect("the tests are there");
+    let files = DIRECTORIES.into_iter().flat_map(entries).map(|entry| entry.expect("a file").path());
     for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let source = fs::read_to_string(&path).expect("a source is text");
         let file = path.file_stem().expect("a file has a name").to_string_lossy();
@@ -74,10 +79,10 @@ fn named(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn main() -> ExitCode {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let text = fs::read_to_string(directory.join("parity/faults.toml")).expect("tests/parity/faults.toml is readable");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tests/parity/faults.toml")).expect("tests/parity/faults.toml is readable");
     let mut rows: BTreeMap<String, Row> = toml::from_str(&text).expect("tests/parity/faults.toml is a table of rows");
-    let mut named = named(&directory);
+    let mut named = named(root);
     let (mut tested, mut excused, mut wrong) = (0, 0, Vec::new());
     for (letter, last, title) in SECTIONS {
         println!("\n{title}");

@@ -8,6 +8,7 @@
 pub(crate) mod raw;
 pub(crate) mod session;
 pub(crate) mod survival;
+pub(crate) mod writes;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
