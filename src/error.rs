@@ -91,6 +91,7 @@ reasons! {
         ConfigKey "Key" "A client certificate or its key is missing, unreadable, encrypted or malformed.";
         ConfigPinSet "PinSet" "A pin set is missing, corrupt or of another version.";
         ConfigPinSetExpired "PinSetExpired" "A pin set is older than it says it may be.";
+        ConfigLibrary "Library" "The native library of a binding can't be loaded.";
         ConfigShared "AlreadyInit" "The process's shared client was built with other options.";
     }
     Connect {
@@ -521,6 +522,10 @@ fn advice(reason: Reason) -> &'static str {
         Reason::TlsNotTls => "check the port and the scheme: this port does not speak TLS",
         Reason::WriteOutcomeUnknown => {
             "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"
+        }
+        Reason::ConfigLibrary => {
+            "ship the library beside the job (property pinlink.library), or let native code run: \
+             set odps.isolation.session.enable=true"
         }
         Reason::ConfigShared => "give everyone who shares a client the same options, or build clients of their own",
         Reason::WriteRejected => {

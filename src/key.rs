@@ -255,6 +255,12 @@ impl<'a, T: Into<Part<'a>>, const N: usize> From<[T; N]> for Record<'a> {
 pub struct Key([u8; 32]);
 
 impl Key {
+    /// A key that another language has derived.
+    #[doc(hidden)]
+    pub fn from_bytes(bytes: [u8; 32]) -> Key {
+        Key(bytes)
+    }
+
     /// 64 hexadecimal digits in lower case: all 256 bits, and just what `ClientToken` has room for.
     pub fn hex(&self) -> String {
         HEXLOWER.encode(&self.0)
