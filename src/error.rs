@@ -521,7 +521,7 @@ fn advice(reason: Reason) -> &'static str {
         Reason::TlsAlpn => "set protocol, or alpn for connect_tls, to what the target speaks",
         Reason::TlsNotTls => "check the port and the scheme: this port does not speak TLS",
         Reason::WriteOutcomeUnknown => {
-            "ask the target whether the write happened, or send an Idempotency-Key so that it can be sent again safely"
+            "with a key, write the same again: the outcome is known then; without one, ask the target whether it happened"
         }
         Reason::ConfigLibrary => {
             "ship the library beside the job (property pinlink.library), or let native code run: \

@@ -405,7 +405,8 @@ impl Core {
                     let waits = matches!(ending, Ending::InProgress { .. });
                     polls += u32::from(waits);
                     is_doubtful |= match &tried {
-                        Ok(taken) => taken.status().is_server_error(),
+                        // A twin that is at work may be done by now.
+                        Ok(taken) => waits || taken.status().is_server_error(),
                         Err((error, _)) => error.delivery() != Delivery::NotSent,
                     };
                     self.counters.retries.one();

@@ -137,7 +137,10 @@ impl Core {
                         Ok(Written::new(Outcome::AlreadyApplied, response.clone()))
                     }
                     // As with a single write: a twin is waited for, and what failed has its tries.
-                    Meaning::InProgress if has_time => continue,
+                    Meaning::InProgress if has_time => {
+                        doubtful[index] = true;
+                        continue;
+                    }
                     Meaning::Again if has_time && has_tries => {
                         doubtful[index] |= fate.status >= 500;
                         continue;
