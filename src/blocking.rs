@@ -163,8 +163,9 @@ impl Client {
     /// [`Error::outcome`](crate::Error::outcome) says whether the write surely had no effect
     /// ([`Outcome::Rejected`](crate::Outcome::Rejected)) or may have had it
     /// ([`Outcome::Unknown`](crate::Outcome::Unknown)): sending the same [`Write`] again is then safe where its
-    /// [`Write::guarantee`] says so. [`Reason::WriteMismatch`](crate::Reason::WriteMismatch) and
-    /// [`Reason::WriteUnkeyed`](crate::Reason::WriteUnkeyed) come before anything is sent.
+    /// [`Write::guarantee`] says so. [`Reason::WriteUnkeyed`](crate::Reason::WriteUnkeyed) comes before anything is
+    /// sent, and so does [`Reason::WriteMismatch`](crate::Reason::WriteMismatch) where this process has sent the other
+    /// body.
     pub fn write(&self, write: &Write) -> Result<Written> {
         let life = self.0.life()?;
         drive::block_on_call(life.core.write(write))

@@ -120,6 +120,8 @@ pub(crate) struct Answer {
     pub(crate) trailers: Trailers,
     /// Whether the body of a failure was longer than is kept of one.
     pub(crate) is_cut: bool,
+    /// Whether it came before the request was out.
+    pub(crate) is_early: bool,
     pub(crate) head_at: Instant,
 }
 
@@ -180,10 +182,10 @@ impl Connection {
         let mut begun = self.begin(request, own, expects, bounds, &mut watch).await?;
         let mut body = Vec::new();
         let is_cut = self.read_whole(&mut begun, &mut body, bounds, &mut watch).await?;
-        let Begun { head, head_at, .. } = begun;
+        let Begun { head, head_at, sent_whole, .. } = begun;
         let trailers = self.take_trailers();
         let (headers, body) = head.fields.finish(body);
-        Ok(Answer { status: head.status, headers, body, trailers, is_cut, head_at })
+        Ok(Answer { status: head.status, headers, body, trailers, is_cut, is_early: !sent_whole, head_at })
     }
 
     /// Sends one request and reads the head of its answer.

@@ -32,7 +32,8 @@ thread_local! {
     static INTERRUPT: Cell<Option<Interrupt>> = const { Cell::new(None) };
 }
 
-/// How a caller of another language is asked whether it was interrupted: a function, and what it is to be given.
+/// For bindings. How a caller of another language is asked whether it was interrupted: a function, and what it is to be given.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupt {
     /// Asked on the calling thread, at least every 50 ms while a call waits.
@@ -41,7 +42,8 @@ pub struct Interrupt {
     pub of: usize,
 }
 
-/// Runs `work`, whose blocking calls end with [`Reason::Canceled`] when `interrupt` says so.
+/// For bindings. Runs `work`, whose blocking calls end with [`Reason::Canceled`] when `interrupt` says so.
+#[doc(hidden)]
 pub fn interruptible<T>(interrupt: Interrupt, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Interrupt>);
     impl Drop for Restore {
@@ -306,6 +308,7 @@ fn drive<F: Future>(future: F, is_interrupted: impl Fn() -> bool) -> Option<F::O
     let waker = Waker::from(Arc::clone(&signal));
     let mut cx = Context::from_waker(&waker);
     let mut has_waited = false;
+    let mut asks_at: Option<Instant> = None;
     let output = loop {
         let driving = Driving::begin();
         TURN.with(|turn| {
@@ -317,11 +320,17 @@ fn drive<F: Future>(future: F, is_interrupted: impl Fn() -> bool) -> Option<F::O
         if let Poll::Ready(output) = polled {
             break Some(output);
         }
-        if !signal.woken.swap(false, Ordering::SeqCst) {
-            // A call on a warm connection waits once: it never asks.
-            if std::mem::replace(&mut has_waited, true) && is_interrupted() {
-                break None;
+        // A call on a warm connection is polled twice: it never asks.
+        if std::mem::replace(&mut has_waited, true) {
+            let now = Instant::now();
+            if asks_at.is_none_or(|at| now >= at) {
+                asks_at = Some(now + SLICE / 2);
+                if is_interrupted() {
+                    break None;
+                }
             }
+        }
+        if !signal.woken.swap(false, Ordering::SeqCst) {
             wait(&signal);
         }
     };

@@ -251,7 +251,8 @@ pub enum Outcome {
     Applied,
     /// An earlier request under the same key had its effect: an earlier try, an earlier execution, or a twin.
     AlreadyApplied,
-    /// It had none: the target refused it, or nothing was sent.
+    /// It had none: the target refused it, or nothing was sent. That speaks of this process: what another execution may
+    /// have done under the same key a client can't know where the target does not say it.
     Rejected,
     /// It may have had its effect. [`Error::delivery`] and [`Error::phase`] say what that rests on.
     Unknown,

@@ -342,14 +342,23 @@ impl Core {
         site.budget().earn();
         let (mut attempt, mut replaced, mut polls) = (1, 0, 0);
         let mut delivery = Delivery::NotSent;
-        let mut is_doubtful = false;
+        let mut is_doubtful = request.keying().is_some_and(|keying| keying.is_doubtful);
         // What said last that a twin is being processed: it tells more than that the time is over.
         let mut in_progress: Option<Box<Taken>> = None;
         let mut expects = request.expects();
         let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
         let limits = Limits { deadline, last_send, timeout, begun };
         loop {
-            let signed = request.as_signed().map_err(|error| error.with_host(site.label.clone()))?;
+            let signed = match request.as_signed() {
+                Ok(signed) => signed,
+                // Where it was sent before, that is not undone.
+                Err(error) if delivery != Delivery::NotSent => {
+                    let error = Error::new(error.reason(), Phase::Queue, error.detail().to_owned());
+                    let elapsed = begun.elapsed();
+                    return Err(describe(error.with_delivery(delivery), safety, &site, attempt, elapsed));
+                }
+                Err(error) => return Err(error.with_host(site.label.clone())),
+            };
             let sent = signed.as_deref().unwrap_or(request);
             let mut tried = self.attempt::<WHOLE>(&site, sent, expects, limits).await;
             let (ending, now) = match &mut tried {
@@ -474,11 +483,12 @@ impl Core {
         if WHOLE {
             let exchanged =
                 pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-            let Answer { status, headers, body, trailers, is_cut, head_at } =
+            let Answer { status, headers, body, trailers, is_cut, is_early, head_at } =
                 exchanged.map_err(|error| failed(error, connection))?;
             let ended_at = Instant::now();
             site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
             trace.is_without_body = expects && !connection.has_begun_body();
+            trace.is_early = is_early;
             trace.note(leased_at, head_at, ended_at, begun);
             if connection.is_reusable() && status != StatusCode::MISDIRECTED_REQUEST {
                 lease.end(ended_at);
@@ -532,6 +542,7 @@ impl Core {
         };
         let mut exchange = Exchange::begin(channel, request, &site.own, bounds, leased_at).await.map_err(failed)?;
         let (status, head_at) = (exchange.status, exchange.head_at);
+        trace.is_early = exchange.is_early;
         if status == StatusCode::MISDIRECTED_REQUEST {
             channel.retire();
         }
@@ -551,7 +562,6 @@ impl Core {
     }
 
     fn bounds(&self, request: &Request, deadline: Instant, timeout: Duration) -> Bounds {
-        let understood = if request.keying().is_some() { LOOKED_AT } else { 0 };
         let max_size = request.max_size().map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
         Bounds {
             deadline,
@@ -562,7 +572,8 @@ impl Core {
             max_header_count: self.config.max_header_count,
             max_interim: self.config.max_interim,
             max_body: self.config.max_body.0.min(max_size),
-            max_error_body: self.config.max_error_body.0.max(understood),
+            max_error_body: self.config.max_error_body.0,
+            understood: if request.keying().is_some() { LOOKED_AT } else { 0 },
         }
     }
 }

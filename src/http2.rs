@@ -371,6 +371,8 @@ pub(crate) struct Exchange {
     pub(crate) headers: Headers,
     pub(crate) trailers: Trailers,
     pub(crate) head_at: Instant,
+    /// Whether it came before the request was out.
+    pub(crate) is_early: bool,
     body: RecvStream,
     /// What has come and was not taken yet.
     piece: Bytes,
@@ -464,6 +466,7 @@ impl Exchange {
         })
         .await?;
         line.is_answered = true;
+        let is_early = sending.is_some();
         line.shared.answers.fetch_add(1, Ordering::Relaxed);
         line.watch.answered();
         let head_at = Instant::now();
@@ -487,6 +490,7 @@ impl Exchange {
             headers,
             trailers,
             head_at,
+            is_early,
             body,
             piece,
             has_ended,

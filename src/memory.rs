@@ -18,7 +18,12 @@ struct Known {
     holders: u32,
     /// Whether one of them may have left.
     has_left: bool,
+    /// Whether one of them may have been done.
+    may_be_done: bool,
 }
+
+/// So many of the oldest are looked over for one to drop.
+const LOOKED_OVER: usize = 64;
 
 /// The memory.
 #[derive(Debug)]
@@ -34,8 +39,13 @@ pub(crate) struct Memory {
 pub(crate) enum Admission {
     /// The first under its key.
     New,
-    /// Sent before, with the same body, first at this time.
-    Known(Instant),
+    /// Tried before, with the same body.
+    Known {
+        /// When it was first tried.
+        first_sent: Instant,
+        /// Whether one of the tries may have been done.
+        is_doubtful: bool,
+    },
     /// Sent before with another body.
     Mismatch,
 }
@@ -54,28 +64,40 @@ impl Memory {
             {
                 return Admission::Mismatch;
             }
+            // Another call that is under way may be done first.
+            let is_doubtful = known.may_be_done || known.holders > 0;
             known.holders += 1;
             known.fingerprint = known.fingerprint.or(fingerprint);
-            return Admission::Known(known.first_sent);
+            return Admission::Known { first_sent: known.first_sent, is_doubtful };
         }
         if self.most == 0 {
             return Admission::New;
         }
-        while self.order.len() >= self.most {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.known.remove(&oldest);
+        if self.order.len() >= self.most {
+            // One that is under way stays, if there is another among the oldest.
+            let is_idle = |key: &[u8; 16]| self.known.get(key).is_none_or(|known| known.holders == 0);
+            let at = self.order.iter().take(LOOKED_OVER).position(is_idle).unwrap_or(0);
+            if let Some(dropped) = self.order.remove(at) {
+                self.known.remove(&dropped);
+            }
         }
         self.order.push_back(key);
-        self.known.insert(key, Known { fingerprint, first_sent: now, holders: 1, has_left: false });
+        self.known.insert(key, Known { fingerprint, first_sent: now, holders: 1, has_left: false, may_be_done: false });
         Admission::New
     }
 
+    /// Whether a write under this key may have been done.
+    pub(crate) fn may_be_done(&self, key: &Key) -> bool {
+        self.known.get(&key.half()).is_some_and(|known| known.may_be_done)
+    }
+
     /// Notes that an admitted write has ended. Where none of those under its key has left, it is as if there had been none.
-    pub(crate) fn end(&mut self, key: &Key, has_left: bool) {
+    pub(crate) fn end(&mut self, key: &Key, has_left: bool, may_be_done: bool) {
         let key = key.half();
         let Some(known) = self.known.get_mut(&key) else { return };
         known.holders = known.holders.saturating_sub(1);
         known.has_left |= has_left;
+        known.may_be_done |= may_be_done;
         if known.holders == 0 && !known.has_left {
             self.known.remove(&key);
             // It is mostly the newest.
@@ -96,6 +118,11 @@ mod tests {
     const ONE: Option<[u8; 16]> = Some([1; 16]);
     const OTHER: Option<[u8; 16]> = Some([2; 16]);
 
+    /// Tried first at this time, and perhaps done.
+    fn known(first_sent: Instant) -> Admission {
+        Admission::Known { first_sent, is_doubtful: true }
+    }
+
     fn key(record: u64) -> Key {
         Scope::job("job").unwrap().key("write", record)
     }
@@ -105,16 +132,16 @@ mod tests {
         let (mut memory, now) = (Memory::new(2), Instant::now());
         let later = now + Duration::from_secs(1);
         assert_eq!(memory.admit(&key(1), ONE, now), Admission::New);
-        assert_eq!(memory.admit(&key(1), ONE, later), Admission::Known(now));
+        assert_eq!(memory.admit(&key(1), ONE, later), known(now));
         assert_eq!(memory.admit(&key(1), OTHER, later), Admission::Mismatch);
-        assert_eq!(memory.admit(&key(1), None, later), Admission::Known(now), "what can't be compared is no mismatch");
+        assert_eq!(memory.admit(&key(1), None, later), known(now), "what can't be compared is no mismatch");
         assert_eq!(memory.admit(&key(2), OTHER, later), Admission::New);
         assert_eq!(memory.admit(&key(3), OTHER, later), Admission::New);
         assert_eq!(memory.known.len(), 2, "never more than it may");
         assert_eq!(memory.admit(&key(1), OTHER, later), Admission::New, "the oldest was dropped");
-        memory.end(&key(9), true);
+        memory.end(&key(9), true, true);
         memory.admit(&key(4), None, later);
-        assert_eq!(memory.admit(&key(4), ONE, later), Admission::Known(later));
+        assert_eq!(memory.admit(&key(4), ONE, later), known(later));
         assert_eq!(memory.admit(&key(4), OTHER, later), Admission::Mismatch, "the first that can be compared counts");
     }
 
@@ -122,7 +149,7 @@ mod tests {
     fn what_never_left_is_not_remembered() {
         let (mut memory, now) = (Memory::new(2), Instant::now());
         memory.admit(&key(1), ONE, now);
-        memory.end(&key(1), false);
+        memory.end(&key(1), false, false);
         assert_eq!(memory.admit(&key(1), OTHER, now), Admission::New);
         assert_eq!((memory.known.len(), memory.order.len()), (1, 1));
     }
@@ -131,16 +158,16 @@ mod tests {
     fn what_left_once_stays_whatever_becomes_of_the_next_try() {
         let (mut memory, now) = (Memory::new(2), Instant::now());
         memory.admit(&key(1), ONE, now);
-        memory.end(&key(1), true);
+        memory.end(&key(1), true, true);
         memory.admit(&key(1), ONE, now);
-        memory.end(&key(1), false);
+        memory.end(&key(1), false, false);
         assert_eq!(memory.admit(&key(1), OTHER, now), Admission::Mismatch);
         // Two at once: the one that does not leave ends first.
         memory.admit(&key(2), ONE, now);
         memory.admit(&key(2), ONE, now);
-        memory.end(&key(2), false);
+        memory.end(&key(2), false, false);
         assert_eq!(memory.admit(&key(2), OTHER, now), Admission::Mismatch);
-        memory.end(&key(2), true);
+        memory.end(&key(2), true, true);
         assert_eq!(memory.admit(&key(2), OTHER, now), Admission::Mismatch);
     }
 

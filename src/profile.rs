@@ -13,7 +13,7 @@ use crate::response::Headers;
 pub(crate) const LOOKED_AT: usize = 16 * 1024;
 /// How long a target remembers a key where its profile does not say: the least of the documented ones (Stripe and the
 /// Alibaba Cloud OpenAPI keep theirs for at least 24 hours).
-const DEFAULT_MEMORY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DEFAULT_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// How a key is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Meaning {
     Again,
     /// The target failed, and says the same to every repetition under this key: whether there was an effect is not known.
     Stored,
+    /// It does not tell whether there was an effect (a redirect after a `POST`, say).
+    Unclear,
     /// Refused: this request had no effect.
     Rejected,
 }
@@ -189,7 +191,7 @@ impl Profile {
         Profile::condition("if-none-match", "*", Some("x-amz-meta-pinlink-key")).mark(412, None, Meaning::Exists).mark(
             409,
             Some("ConditionalRequestConflict"),
-            Meaning::Again,
+            Meaning::InProgress,
         )
     }
 
@@ -219,7 +221,7 @@ impl Profile {
     pub fn tablestore() -> Profile {
         Profile::new(Place::Body)
             .mark(403, Some("OTSConditionCheckFail"), Meaning::AlreadyApplied)
-            .mark(409, Some("OTSRowOperationConflict"), Meaning::Again)
+            .mark(409, Some("OTSRowOperationConflict"), Meaning::InProgress)
             .memory(Duration::MAX)
     }
 
@@ -319,6 +321,8 @@ impl Profile {
             501 | 505 => Meaning::Rejected,
             500..=599 if self.0.stores_failures => Meaning::Stored,
             500..=599 => Meaning::Again,
+            // RFC 9110 15.4: 303 follows what was done, 307 and 308 what was not; older targets say 301 and 302 for both.
+            300..=306 | 309..=399 => Meaning::Unclear,
             _ => Meaning::Rejected,
         }
     }
@@ -348,6 +352,7 @@ mod tests {
             (429, Meaning::Again),
             (500, Meaning::Again),
             (503, Meaning::Again),
+            (303, Meaning::Unclear),
             (501, Meaning::Rejected),
             (307, Meaning::Rejected),
         ];
@@ -365,7 +370,7 @@ mod tests {
         assert_eq!(judge(&Profile::oss(), 409, "<Code>FileAlreadyExists</Code>"), Meaning::Exists);
         assert_eq!(judge(&Profile::oss(), 409, "<Code>ObjectNotAppendable</Code>"), Meaning::Rejected);
         assert_eq!(judge(&Profile::s3(), 412, ""), Meaning::Exists);
-        assert_eq!(judge(&Profile::s3(), 409, "ConditionalRequestConflict"), Meaning::Again);
+        assert_eq!(judge(&Profile::s3(), 409, "ConditionalRequestConflict"), Meaning::InProgress);
         assert_eq!(judge(&Profile::elasticsearch(), 409, "version_conflict_engine_exception"), Meaning::Exists);
         assert_eq!(judge(&Profile::tablestore(), 403, "OTSConditionCheckFail"), Meaning::AlreadyApplied);
         assert_eq!(judge(&Profile::tablestore(), 403, "OTSAuthFailed"), Meaning::Rejected);

@@ -60,6 +60,8 @@ pub(crate) struct Keying {
     pub(crate) profile: Profile,
     /// From then on the target may have forgotten the key.
     pub(crate) forgotten_at: Option<Instant>,
+    /// Whether an earlier call may have done it.
+    pub(crate) is_doubtful: bool,
 }
 
 /// The two parts of a URL: whom to ask, and for what.
@@ -267,8 +269,8 @@ impl Request {
     }
 
     /// Has every try signed anew, retries too: `sign` gets the request as it would be sent, its key in place, and returns
-    /// it with what a signature adds: header fields, parameters in the query ([`Request::query`]) or in a form. It may not
-    /// change method, scheme, host, path or key.
+    /// it with what a signature adds: header fields, parameters behind the query ([`Request::query`]) or behind a form. It
+    /// may change nothing that is there: [`Reason::ConfigInput`].
     ///
     /// ```
     /// # fn signature(_: &str, _: &str) -> String { String::new() }
@@ -287,16 +289,28 @@ impl Request {
     /// What a try is sent as, where it is signed. In a box: it is held over a whole try, and most requests have none.
     pub(crate) fn as_signed(&self) -> Result<Option<Box<Request>>> {
         let Some(signer) = &self.signer else { return Ok(None) };
-        let signed = signer(Request { signer: None, ..self.clone() });
+        let mut signed = signer(Request { signer: None, ..self.clone() });
         signed.check()?;
         let (here, there) = (&self.target, &signed.target);
         let whereto = |target: &Target| (target.scheme, target.authority.clone(), target.path.path().to_owned());
         if whereto(here) != whereto(there) || self.method != signed.method {
             return Err(Error::input("signing may not change a request's method, scheme, host or path"));
         }
-        if signed.is_keyed != self.is_keyed {
-            return Err(Error::input("signing may not add or remove a key"));
+        // The key may stand in any of them: what is there stays as it is, and the signature comes behind it.
+        let query = |target: &Target| target.path.query().unwrap_or_default().to_owned();
+        let keeps_body = match (&self.content, &signed.content) {
+            (Content::Whole(ours), Content::Whole(signed)) => signed.starts_with(ours),
+            (Content::File(ours, _), Content::File(signed, _)) => Arc::ptr_eq(ours, signed),
+            (Content::Once(ours), Content::Once(signed)) => Arc::ptr_eq(ours, signed),
+            _ => false,
+        };
+        if !signed.fields.starts_with(&self.fields) || !query(there).starts_with(&query(here)) || !keeps_body {
+            return Err(Error::input("signing may add to header, query and body, and change nothing of them"));
         }
+        if signed.is_keyed != self.is_keyed {
+            return Err(Error::input("signing may not add a key"));
+        }
+        signed.keying.clone_from(&self.keying);
         Ok(Some(Box::new(signed)))
     }
 
@@ -565,12 +579,13 @@ impl OwnFields {
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What speaks for the caller at one origin and for nobody at another.
-pub(crate) const CREDENTIALS: [HeaderName; 6] = [
+pub(crate) const CREDENTIALS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::COOKIE,
     header::PROXY_AUTHORIZATION,
     IDEMPOTENCY_KEY,
     HeaderName::from_static("x-acs-security-token"),
+    HeaderName::from_static("x-amz-security-token"),
     HeaderName::from_static("x-oss-security-token"),
 ];
 /// As the option `timeout` has it.

@@ -157,6 +157,8 @@ pub struct Trace {
     pub is_http2: bool,
     /// Whether nothing of the request's body had left when the answer came.
     pub(crate) is_without_body: bool,
+    /// Whether the answer came before the request was out.
+    pub(crate) is_early: bool,
     /// Whether an earlier try of the same write may have had its effect.
     pub(crate) is_doubtful: bool,
     /// From the call to the lease of a connection, dialling included.

@@ -38,6 +38,8 @@ pub(crate) struct Bounds {
     pub(crate) max_interim: usize,
     pub(crate) max_body: usize,
     pub(crate) max_error_body: usize,
+    /// So much is kept of a failure's body whatever the limits say: what it means may stand there.
+    pub(crate) understood: usize,
 }
 
 /// How much of a body is kept, and what becomes of one that is longer.
@@ -50,7 +52,10 @@ impl Keeping {
     /// The rule for a body of this length, if the far side has announced one; memory for it is reserved.
     pub(crate) fn new(status: StatusCode, length: Option<u64>, bounds: &Bounds, body: &mut Vec<u8>) -> Result<Keeping> {
         let is_failure = status.as_u16() >= 400;
-        let most = if is_failure { bounds.max_error_body.min(bounds.max_body) } else { bounds.max_body };
+        let most = match is_failure {
+            true => bounds.max_error_body.min(bounds.max_body).max(bounds.understood),
+            false => bounds.max_body,
+        };
         if let Some(length) = length.filter(|length| *length > 0) {
             let fits = usize::try_from(length).ok().filter(|length| *length <= most);
             if fits.is_none() && !is_failure {

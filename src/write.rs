@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -13,7 +14,7 @@ use http::{Method, header};
 
 use crate::error::{Delivery, Error, Outcome, Phase, Reason, Result};
 use crate::key::{Key, sha256};
-use crate::profile::{Meaning, Place, Profile};
+use crate::profile::{DEFAULT_MEMORY, Meaning, Place, Profile};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -22,6 +23,7 @@ const PLACEHOLDER: &str = "{key}";
 
 /// What a target promises about a write that is executed twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Guarantee {
     /// One effect across retries, re-executions and twins, as long as the target remembers the key.
     Once,
@@ -155,7 +157,11 @@ impl Write {
             true => request.with_target(&url.replace(PLACEHOLDER, &text))?,
             false => request,
         };
+        let is_given = |name: &str| request.headers().any(|(given, _)| given.as_str().eq_ignore_ascii_case(name));
         let placed = match self.profile.place() {
+            Place::Header { name, .. } if is_given(name) => {
+                return Err(Error::input(format!("header {name} is given already: it is the key's place")));
+            }
             Place::Header { name, is_quoted: true } => request.header(name, format!("\"{text}\"")),
             Place::Header { name, is_quoted: false } => request.header(name, text),
             Place::Query(name) => {
@@ -192,8 +198,8 @@ impl Write {
                     None => request,
                 }
             }
-            Place::Condition(None) if !is_named => {
-                return Err(Error::input("the URL's path needs {key} where the document's id goes"));
+            Place::Condition(None) if !is_named || !(url.contains("/_create/") || url.contains("op_type=create")) => {
+                return Err(Error::input("the URL needs {key} where the document's id goes, behind /_create/"));
             }
             Place::Condition(None) | Place::Body | Place::Nowhere => request,
         };
@@ -264,6 +270,16 @@ pub(crate) fn label(key: Option<&Key>, fingerprint: Option<Fingerprint>) -> Stri
     format!("{key}.{body}")
 }
 
+/// Whether two labels are of the same key, and one of them tells nothing of the body.
+fn is_half(one: &str, other: &str) -> bool {
+    match (one.split_once('.'), other.split_once('.')) {
+        (Some((key, body)), Some((other_key, other_body))) => {
+            key == other_key && (body.is_empty() || other_body.is_empty())
+        }
+        _ => false,
+    }
+}
+
 /// A write as it is sent, and what its answers are held against.
 pub(crate) struct Prepared<'a> {
     pub(crate) write: &'a Write,
@@ -271,6 +287,10 @@ pub(crate) struct Prepared<'a> {
     pub(crate) is_named: bool,
     pub(crate) label: String,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether an earlier call may have done it.
+    pub(crate) is_doubtful: bool,
+    /// Why it is not sent at all: its outcome is not known, and the target may have forgotten its key.
+    pub(crate) forgotten: Option<Error>,
 }
 
 /// What an outcome rests on, or the question that must still be asked.
@@ -284,6 +304,8 @@ pub(crate) enum Conclusion {
 pub(crate) struct Question {
     pub(crate) request: Request,
     about: About,
+    /// Whether an earlier try may have been done, whatever stands there now.
+    is_doubtful: bool,
 }
 
 enum About {
@@ -300,13 +322,15 @@ impl Prepared<'_> {
     pub(crate) fn conclude(&self, result: Result<Response>) -> Conclusion {
         match result {
             Ok(response) => self.judge(response),
-            Err(error) if error.delivery() == Delivery::NotSent => Conclusion::Done(Err(error)),
+            Err(error) if error.delivery() == Delivery::NotSent && !self.is_doubtful => Conclusion::Done(Err(error)),
+            // Whoever gave up asks nothing more.
+            Err(error) if error.reason() == Reason::Canceled => Conclusion::Done(Err(error)),
             Err(error) if error.reason() == Reason::WriteOutcomeUnknown => self.unknown(error),
             Err(error) => {
                 let detail =
                     format!("the write may have happened, and its answer is lost ({})", error.reason().as_str());
                 let mut unknown = Error::new(Reason::WriteOutcomeUnknown, error.phase(), detail)
-                    .with_delivery(error.delivery())
+                    .with_delivery(error.delivery().max(Delivery::Unknown))
                     .with_host(self.request.authority())
                     .with_effort(error.attempts(), error.elapsed().unwrap_or_default());
                 if let Some(address) = error.address() {
@@ -332,10 +356,18 @@ impl Prepared<'_> {
         };
         let unknown = |detail: String| self.unknown(said(Reason::WriteOutcomeUnknown, detail));
         match self.write.profile.judge(status, response.headers(), response.body()) {
+            Meaning::Applied if trace.is_early => {
+                unknown(format!("the target answered {status} before it had all of the body"))
+            }
             Meaning::Applied => Conclusion::Done(Ok(Written::new(Outcome::Applied, response))),
             Meaning::AlreadyApplied => Conclusion::Done(Ok(Written::new(Outcome::AlreadyApplied, response))),
             Meaning::Exists if self.is_named => Conclusion::Done(Ok(Written::new(Outcome::AlreadyApplied, response))),
-            Meaning::Exists => self.ask_whose(self.write.profile.label().is_some()),
+            Meaning::Exists => self.ask_whose(self.write.profile.label().is_some(), trace.is_doubtful),
+            Meaning::Unclear => unknown(format!("the answer ({status}) does not tell whether it was done")),
+            Meaning::Mismatch if trace.is_doubtful => unknown(format!(
+                "the target knows this key ({}) with another body: perhaps that of an earlier try",
+                self.key()
+            )),
             Meaning::Mismatch => Conclusion::Done(Err(said(
                 Reason::WriteMismatch,
                 format!("the target knows this key ({}) with another body ({status})", self.key()),
@@ -367,21 +399,26 @@ impl Prepared<'_> {
     pub(crate) fn unknown(&self, error: Error) -> Conclusion {
         match &self.write.verify {
             Some(verify) => {
-                Conclusion::Ask(Box::new(Question { request: verify.request.clone(), about: About::Verify(error) }))
+                let (request, about) = (verify.request.clone(), About::Verify(error));
+                Conclusion::Ask(Box::new(Question { request, about, is_doubtful: true }))
             }
             None => Conclusion::Done(Err(error)),
         }
     }
 
-    fn ask_whose(&self, by_label: bool) -> Conclusion {
+    fn ask_whose(&self, by_label: bool, is_doubtful: bool) -> Conclusion {
         let (method, about) = if by_label { (Method::HEAD, About::Label) } else { (Method::GET, About::Bytes) };
-        Conclusion::Ask(Box::new(Question { request: self.request.beside(method), about }))
+        Conclusion::Ask(Box::new(Question { request: self.request.beside(method), about, is_doubtful }))
     }
 
     /// What the answer to a question means.
     pub(crate) fn settle(&self, question: Question, answer: Result<Response>) -> Conclusion {
         let applied = |response| Conclusion::Done(Ok(Written::new(Outcome::AlreadyApplied, response)));
+        let is_doubtful = question.is_doubtful;
         let conflict = || {
+            if is_doubtful {
+                return self.unsettled("what exists there is not this write's any more, if it was");
+            }
             let error = Error::new(Reason::WriteConflict, Phase::Receive, "what exists there is not this write's")
                 .with_delivery(Delivery::Answered)
                 .with_host(self.request.authority());
@@ -401,9 +438,10 @@ impl Prepared<'_> {
             About::Label if response.is_success() => {
                 match self.write.profile.label().and_then(|name| response.header(name)) {
                     Some(label) if label == self.label => applied(response),
+                    // Without a hash of the body in one of them, or written by somebody who does not label: its bytes tell.
+                    Some(label) if is_half(label, &self.label) => self.ask_whose(false, is_doubtful),
+                    None => self.ask_whose(false, is_doubtful),
                     Some(_) => conflict(),
-                    // Written by somebody who does not label: its bytes must tell.
-                    None => self.ask_whose(false),
                 }
             }
             About::Bytes if response.is_success() => match self.fingerprint {
@@ -433,7 +471,8 @@ impl Conclusion {
     }
 }
 
-/// What became of one item of a [`Batch`], as its answer has it.
+/// What became of one item of a [`Batch`], as its answer has it. An item that [`Meaning::Exists`] counts as done: the
+/// batch's items go by their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// What the answer says of it.
@@ -446,6 +485,7 @@ pub struct Fate {
 #[derive(Clone)]
 pub struct Batch {
     items: Vec<(Key, Bytes)>,
+    memory: Duration,
     composes: Composes,
     reads: Reads<Vec<Fate>>,
 }
@@ -460,7 +500,8 @@ impl Batch {
         composes: impl Fn(&[(Key, Bytes)]) -> Request + Send + Sync + 'static,
         reads: impl Fn(&Response) -> Option<Vec<Fate>> + Send + Sync + 'static,
     ) -> Batch {
-        Batch { items: Vec::new(), composes: Arc::new(composes), reads: Arc::new(reads) }
+        let (composes, reads) = (Arc::new(composes), Arc::new(reads));
+        Batch { items: Vec::new(), memory: DEFAULT_MEMORY, composes, reads }
     }
 
     /// `_bulk` of Elasticsearch and OpenSearch at this URL, one `create` for each item, whose document's id is its key:
@@ -491,7 +532,19 @@ impl Batch {
             }
             Request::post(&url).header("Content-Type", "application/x-ndjson").body(lines)
         };
-        Batch::new(composes, read_bulk)
+        Batch::new(composes, read_bulk).memory(Duration::MAX)
+    }
+
+    /// How long the target remembers the items' keys; the default is 24 hours. After that, less a margin, nothing is sent
+    /// again.
+    #[must_use]
+    pub fn memory(mut self, memory: Duration) -> Batch {
+        self.memory = memory;
+        self
+    }
+
+    pub(crate) fn remembers_for(&self) -> Duration {
+        self.memory
     }
 
     /// Adds an item.
@@ -614,6 +667,8 @@ mod tests {
         refused(Profile::client_token_in_form(), post().body_reader(std::io::empty(), None));
         refused(Profile::idempotency_key(), post().header("Idempotency-Key", "mine"));
         refused(Profile::elasticsearch(), Request::put("https://a/i/_create/7"));
+        refused(Profile::elasticsearch(), Request::post("https://a/i/_update/{key}"));
+        refused(Profile::header("X-Request-Id"), post().header("x-request-id", "mine"));
         refused(Profile::header("not a name"), post());
         refused(Profile::header("Host"), post());
         refused(Profile::query("a b"), post());

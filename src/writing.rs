@@ -31,9 +31,14 @@ impl Core {
     pub(crate) async fn write(&self, write: &Write) -> Result<Written> {
         let begun = Instant::now();
         let timeout = write.request().deadline_after().unwrap_or(self.config.timeout);
-        let prepared = self.prepare(write, begun + timeout).await?;
-        let result = self.call(&prepared.request, Some(begun + sending(timeout, write.verifies()))).await;
-        let mut conclusion = self.conclude(&prepared, result);
+        let mut prepared = self.prepare(write, begun + timeout).await?;
+        let mut conclusion = match prepared.forgotten.take() {
+            Some(error) => prepared.unknown(error),
+            None => {
+                let result = self.call(&prepared.request, Some(begun + sending(timeout, write.verifies()))).await;
+                self.conclude(&prepared, result)
+            }
+        };
         loop {
             match conclusion {
                 Conclusion::Done(done) => return done,
@@ -49,24 +54,32 @@ impl Core {
     pub(crate) fn write_all(self: &Arc<Self>, writes: &[Write]) -> Vec<Result<Written>> {
         let (begun, timeout) = (Instant::now(), self.config.timeout);
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; writes.len()];
-        let (mut rows, mut prepared, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut prepared, mut requests, mut conclusions) = (vec![], vec![], vec![], vec![]);
         for (row, write) in writes.iter().enumerate() {
             match drive::block_on_call(self.prepare(write, begun + timeout)) {
-                Ok(ready) => {
+                Ok(mut ready) => {
                     rows.push(row);
-                    requests.push(ready.request.clone());
+                    match ready.forgotten.take() {
+                        Some(error) => conclusions.push((prepared.len(), ready.unknown(error))),
+                        None => requests.push((prepared.len(), ready.request.clone())),
+                    }
                     prepared.push(ready);
+                }
+                // Nothing has been sent, and nobody waits for it any more.
+                Err(error) if error.reason() == Reason::Canceled => {
+                    for ready in prepared {
+                        self.end(&ready, false, false);
+                    }
+                    return writes.iter().map(|_| Err(error.clone().with_delivery(Delivery::NotSent))).collect();
                 }
                 Err(error) => outcomes[row] = Some(Err(error)),
             }
         }
         let sent = begun + sending(timeout, writes.iter().any(Write::verifies));
+        let (sent_rows, requests): (Vec<usize>, Vec<Request>) = requests.into_iter().unzip();
         let answers = self.map_until(&requests, sent, &mut |_, _| {});
-        let mut conclusions: Vec<(usize, Conclusion)> = answers
-            .into_iter()
-            .enumerate()
-            .map(|(index, answer)| (index, self.conclude(&prepared[index], answer)))
-            .collect();
+        let concluded = |(index, answer): (usize, _)| (index, self.conclude(&prepared[index], answer));
+        conclusions.extend(sent_rows.into_iter().zip(answers).map(concluded));
         while !conclusions.is_empty() {
             let mut questions = Vec::new();
             for (index, conclusion) in conclusions {
@@ -92,21 +105,28 @@ impl Core {
         let deadline = begun + self.config.timeout;
         let mut outcomes: Vec<Option<Result<Written>>> = vec![None; batch.items().len()];
         let mut admitted = Vec::new();
+        // Which items an earlier try may have done, and whether any try has left.
+        let mut doubtful = vec![false; outcomes.len()];
+        let mut forgotten_at: Option<Instant> = None;
         for (index, (key, body)) in batch.items().iter().enumerate() {
-            match self.admit(key, Some(Fingerprint(sha256(body)))) {
-                Ok(_) => admitted.push(index),
+            match self.admit(key, Some(Fingerprint(sha256(body))), batch.remembers_for()) {
+                Ok(admitted_as) => {
+                    admitted.push(index);
+                    doubtful[index] = admitted_as.is_doubtful;
+                    forgotten_at = forgotten_at.into_iter().chain(admitted_as.forgotten_at).min();
+                    outcomes[index] = admitted_as.forgotten.map(Err);
+                }
                 Err(error) => outcomes[index] = Some(Err(error)),
             }
         }
-        // Which items an earlier try may have done, and whether any try has left.
-        let mut doubtful = vec![false; outcomes.len()];
+        let keying = || Keying { profile: Profile::idempotent(), forgotten_at, is_doubtful: false };
         let mut has_left = false;
         let mut round = 1;
         while outcomes.iter().any(Option::is_none) {
             let open: Vec<usize> = (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect();
             let items: Vec<(Key, Bytes)> = open.iter().map(|index| batch.items()[*index].clone()).collect();
             // Each item's key is in the body, so the whole may be sent again.
-            let request = batch.compose(&items).keyed(Keying { profile: Profile::idempotent(), forgotten_at: None });
+            let request = batch.compose(&items).keyed(keying());
             let answer = self.call(&request, Some(deadline)).await;
             has_left |= !matches!(&answer, Err(error) if error.delivery() == Delivery::NotSent);
             let response = match answer {
@@ -154,10 +174,12 @@ impl Core {
                 drive::sleep_until(at).await;
             }
         }
+        let outcomes: Vec<Result<Written>> =
+            outcomes.into_iter().map(|outcome| outcome.expect("the last round ends every item")).collect();
         for index in admitted {
-            self.memory().end(&batch.items()[index].0, has_left);
+            self.memory().end(&batch.items()[index].0, has_left, may_be_done(&outcomes[index]));
         }
-        outcomes.into_iter().map(|outcome| outcome.expect("the last round ends every item")).collect()
+        outcomes
     }
 
     /// A wait between two rounds of a batch.
@@ -177,53 +199,86 @@ impl Core {
             let detail = "the request's body did not come from its source in time";
             Error::new(Reason::TimeoutTotal, Phase::Queue, detail).with_host(write.request().authority())
         };
-        let reading = read(write.request().content(), self.config.max_spool.0);
-        let (content, fingerprint) = drive::before(deadline, reading).await.ok_or_else(late)??;
+        let reading = read(write.request().content(), self.config.max_spool.0, deadline);
+        let read = drive::before(deadline, reading).await.unwrap_or_else(|| Err(late()));
+        let (content, fingerprint) = read.map_err(|error| self.doubted(write, error))?;
         let label = label(write.key(), fingerprint);
         let (request, is_named) = write.placed(write.request().clone().with_content(content), &label)?;
-        let mut keying = Keying { profile: write.profile().clone(), forgotten_at: None };
-        if let Some(key) = write.key() {
-            let first_sent = self.admit(key, fingerprint).map_err(|error| error.with_host(request.authority()))?;
-            let memory = write.profile().remembers_for();
-            let now = Instant::now();
-            keying.forgotten_at = first_sent.unwrap_or(now).checked_add(memory - (memory / 10).min(FORGOTTEN_MARGIN));
-            if let Some(first_sent) = first_sent
-                && keying.forgotten_at.is_some_and(|at| now >= at)
-            {
-                self.memory().end(key, true);
-                let detail = format!(
-                    "it was first sent {:?} ago, and the target remembers a key for {memory:?}: sent again it might be done twice",
-                    now.duration_since(first_sent)
-                );
-                let error = Error::new(Reason::WriteOutcomeUnknown, Phase::Queue, detail);
-                return Err(error.with_delivery(Delivery::Unknown).with_host(request.authority()));
-            }
+        let mut admitted = match write.key() {
+            Some(key) => self
+                .admit(key, fingerprint, write.profile().remembers_for())
+                .map_err(|error| error.with_host(request.authority()))?,
+            None => Admitted::default(),
+        };
+        let (is_doubtful, forgotten_at) = (admitted.is_doubtful, admitted.forgotten_at);
+        let forgotten = admitted.forgotten.take().map(|error| error.with_host(request.authority()));
+        if let (Some(key), Some(_)) = (write.key(), &forgotten) {
+            self.memory().end(key, true, true);
         }
         // A keyless write that is not repeatable by its method stays what it is: sent once.
         let is_repeatable = write.key().is_some() || request.is_idempotent();
+        let keying = Keying { profile: write.profile().clone(), forgotten_at, is_doubtful };
         let request = if is_repeatable { request.keyed(keying) } else { request };
-        Ok(Prepared { write, request, is_named, label, fingerprint })
+        Ok(Prepared { write, request, is_named, label, fingerprint, is_doubtful, forgotten })
     }
 
-    /// Since when this body has been sent under this key, if it has been.
-    fn admit(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Result<Option<Instant>> {
-        match self.memory().admit(key, fingerprint.as_ref().map(Fingerprint::half), Instant::now()) {
-            Admission::New => Ok(None),
-            Admission::Known(first_sent) => Ok(Some(first_sent)),
+    /// Notes a write that is about to be sent, and says what this process knows of earlier ones under its key.
+    fn admit(&self, key: &Key, fingerprint: Option<Fingerprint>, memory: Duration) -> Result<Admitted> {
+        let now = Instant::now();
+        let (first_sent, is_doubtful) = match self.memory().admit(key, fingerprint.as_ref().map(Fingerprint::half), now)
+        {
+            Admission::New => (now, false),
+            Admission::Known { first_sent, is_doubtful } => (first_sent, is_doubtful),
             Admission::Mismatch => {
                 let detail = format!("this process has sent another body under the same key ({key})");
-                Err(Error::new(Reason::WriteMismatch, Phase::Configure, detail))
+                return Err(Error::new(Reason::WriteMismatch, Phase::Configure, detail));
             }
+        };
+        let forgotten_at = first_sent.checked_add(memory - (memory / 10).min(FORGOTTEN_MARGIN));
+        let forgotten = forgotten_at.is_some_and(|at| now >= at && first_sent < now).then(|| {
+            let detail = format!(
+                "it was first sent {:?} ago, and the target remembers a key for {memory:?}: sent again it might be done twice",
+                now.duration_since(first_sent)
+            );
+            Error::new(Reason::WriteOutcomeUnknown, Phase::Queue, detail).with_delivery(Delivery::Unknown)
+        });
+        Ok(Admitted { forgotten_at, is_doubtful, forgotten })
+    }
+
+    /// What goes wrong before a write is sent, where an earlier call may have done it.
+    fn doubted(&self, write: &Write, error: Error) -> Error {
+        match write.key() {
+            Some(key) if self.memory().may_be_done(key) => lost(error.with_host(write.request().authority())),
+            _ => error,
         }
     }
 
     fn conclude(&self, prepared: &Prepared<'_>, result: Result<Response>) -> Conclusion {
         let has_left = !matches!(&result, Err(error) if error.delivery() == Delivery::NotSent);
-        if let Some(key) = prepared.write.key() {
-            self.memory().end(key, has_left);
-        }
-        prepared.conclude(result)
+        let conclusion = prepared.conclude(result);
+        let is_refused = matches!(&conclusion, Conclusion::Done(done) if !may_be_done(done));
+        self.end(prepared, has_left, !is_refused);
+        conclusion
     }
+
+    fn end(&self, prepared: &Prepared<'_>, has_left: bool, may_be_done: bool) {
+        if let Some(key) = prepared.write.key() {
+            self.memory().end(key, has_left, may_be_done);
+        }
+    }
+}
+
+/// What this process knows of a key when a write is sent under it.
+#[derive(Default)]
+struct Admitted {
+    forgotten_at: Option<Instant>,
+    is_doubtful: bool,
+    /// Why it is not sent, where the target may have forgotten the key.
+    forgotten: Option<Error>,
+}
+
+fn may_be_done(outcome: &Result<Written>) -> bool {
+    !matches!(outcome, Err(error) if error.outcome() == Outcome::Rejected)
 }
 
 /// The part of a write's time in which it is sent: where there is a question of the caller's, it gets the last quarter.
@@ -231,11 +286,12 @@ fn sending(timeout: Duration, verifies: bool) -> Duration {
     if verifies { timeout / 4 * 3 } else { timeout }
 }
 
-/// A batch whose answer was lost.
+/// What may have been done by an earlier try or call, whatever became of the last one.
 fn lost(error: Error) -> Error {
-    let detail = format!("the batch may have happened, and its answer is lost ({})", error.reason().as_str());
+    let detail = format!("the write may have happened, and its answer is lost ({})", error.reason().as_str());
     // Where the last try was not sent an earlier one was.
-    let unknown = Error::new(Reason::WriteOutcomeUnknown, error.phase(), detail)
+    let phase = if error.phase() == Phase::Configure { Phase::Queue } else { error.phase() };
+    let unknown = Error::new(Reason::WriteOutcomeUnknown, phase, detail)
         .with_delivery(error.delivery().max(Delivery::Unknown))
         .with_host(error.host().unwrap_or("unknown"))
         .with_effort(error.attempts(), error.elapsed().unwrap_or_default());
@@ -255,8 +311,10 @@ fn unreadable(request: &Request, response: &Response, is_doubtful: bool) -> Erro
 /// An item that the answer refuses, or puts off for longer than there is time.
 fn refused(request: &Request, response: &Response, meaning: Meaning, status: u16, is_doubtful: bool) -> Error {
     let (reason, detail) = match meaning {
-        Meaning::Mismatch => (Reason::WriteMismatch, "the target knows this key with another body".to_owned()),
-        Meaning::InProgress | Meaning::Stored => {
+        Meaning::Mismatch if !is_doubtful => {
+            (Reason::WriteMismatch, "the target knows this key with another body".to_owned())
+        }
+        Meaning::InProgress | Meaning::Stored | Meaning::Unclear => {
             (Reason::WriteOutcomeUnknown, format!("the target did not settle the item ({status})"))
         }
         _ if status >= 500 => (
@@ -282,11 +340,11 @@ fn said(request: &Request, response: &Response, reason: Reason, detail: String, 
 }
 
 /// A body that can be sent as often as it takes, and its hash; or one that can't, and none.
-async fn read(content: &Content, most: usize) -> Result<(Content, Option<Fingerprint>)> {
+async fn read(content: &Content, most: usize, deadline: Instant) -> Result<(Content, Option<Fingerprint>)> {
     let content = spool(content, most).await?;
     let fingerprint = match &content {
         Content::Once(_) => None,
-        content => Some(fingerprint(content).await?),
+        content => Some(fingerprint(content, deadline).await?),
     };
     Ok((content, fingerprint))
 }
@@ -327,7 +385,7 @@ async fn spool(content: &Content, most: usize) -> Result<Content> {
 }
 
 /// The hash of a body that can be read again.
-async fn fingerprint(content: &Content) -> Result<Fingerprint> {
+async fn fingerprint(content: &Content, deadline: Instant) -> Result<Fingerprint> {
     if let Some(whole) = content.at_once() {
         return Ok(Fingerprint(sha256(whole)));
     }
@@ -343,5 +401,10 @@ async fn fingerprint(content: &Content) -> Result<Fingerprint> {
             return Ok(Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes")));
         }
         hash.update(&piece);
+        // A file is always ready: its caller may be interrupted all the same, and its time may end.
+        drive::give_way().await;
+        if Instant::now() >= deadline {
+            return Err(Error::new(Reason::TimeoutTotal, Phase::Queue, "the request's body could not be read in time"));
+        }
     }
 }

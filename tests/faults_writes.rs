@@ -961,7 +961,8 @@ fn w11_a_batch_of_one_s_own_making_is_composed_of_what_is_left() {
         let batch = items.into_iter().enumerate();
         let batch = batch.fold(Batch::new(compose, read), |batch, (number, item)| batch.item(&key(number), item));
         let outcomes = caller.write_batch(&writer(&network), &batch);
-        assert_eq!(tally(&outcomes), BTreeMap::from([("Applied", 3), ("Write.Mismatch", 1)]));
+        // Another body, after a twin was seen at work: whose it was can't be told.
+        assert_eq!(tally(&outcomes), BTreeMap::from([("Applied", 3), ("Write.OutcomeUnknown", 1)]));
         for number in 0..3_usize {
             assert_eq!(effects(&network, &format!("orders/{}", key(number).short())).1, 1);
         }
@@ -1152,7 +1153,11 @@ fn w14_no_write_and_no_key_follows_a_redirect() {
     for (caller, status) in Caller::ALL.into_iter().flat_map(|caller| [301, 302, 303, 307, 308].map(|s| (caller, s))) {
         for write in everywhere(&http(&network, &format!("/redirect/{status}?to={elsewhere}"))) {
             let client = prompt(common::client(&network)).max_redirects(5).build().unwrap();
-            let error = refused(caller.write(&client, &write), Reason::WriteRejected);
+            // Some targets say with it that they have done it (303), some that they have not.
+            let error = match status {
+                307 | 308 => refused(caller.write(&client, &write), Reason::WriteRejected),
+                _ => unknown(caller.write(&client, &write)),
+            };
             assert_eq!((error.status(), error.attempts()), (Some(status), 1), "{error}");
         }
     }

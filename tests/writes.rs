@@ -452,7 +452,8 @@ fn a_target_that_refuses_what_it_may_have_done_is_not_believed() {
                 let error = unknown(caller.write(&client, &write));
                 assert_eq!((error.status(), error.attempts()), (Some(status), attempts), "{error}");
                 // Whom no answer was lost of is believed.
-                let believed = refused(caller.write(&client, &write), Reason::WriteRejected);
+                let another = prompt(peer.client()).build().unwrap();
+                let believed = refused(caller.write(&another, &write), Reason::WriteRejected);
                 assert_eq!(believed.status(), Some(status), "{believed}");
             }
         }
@@ -747,7 +748,13 @@ fn a_signature_changes_neither_method_nor_host_nor_path_nor_key() {
     let url = http(&network, "/sink/signed");
     let elsewhere = format!("http://{}/sink/signed", network.direct_http());
     let (put, bare, path) = (url.clone(), url.clone(), http(&network, "/sink/another"));
-    let signers: [Sign; 6] = [
+    let (replaced, emptied) = (url.clone(), url.clone());
+    let signers: [Sign; 8] = [
+        // A key, and the credentials; but another key in each try.
+        Arc::new(move |_| Request::post(&replaced).header("Idempotency-Key", "mine").body("row")),
+        Arc::new(move |unsigned| {
+            Request::post(&emptied).header("Idempotency-Key", unsigned.headers().next().unwrap().1)
+        }),
         Arc::new(move |_| Request::post(&path).header("Idempotency-Key", "mine")),
         Arc::new(move |_| Request::post(&elsewhere).header("Idempotency-Key", "mine")),
         Arc::new(move |_| Request::put(&put).header("Idempotency-Key", "mine")),
@@ -765,6 +772,39 @@ fn a_signature_changes_neither_method_nor_host_nor_path_nor_key() {
         }
     }
     assert_eq!(network.sink(), [], "nothing was sent");
+}
+
+#[test]
+fn a_signer_that_fails_on_a_retry_undoes_nothing_that_was_sent() {
+    for caller in Caller::ALL {
+        let network = network();
+        let client = writer(&network);
+        spoil(&network, Fault::ApplyThenDie, "signed", 1);
+        let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let request = post(&network, "signed").signed(move |unsigned| {
+            let first = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            unsigned.header("Authorization", if first { "one line" } else { "two\r\nlines" })
+        });
+        unknown(caller.write(&client, &Write::new(request, &key("signed"), &Profile::idempotency_key())));
+        assert_eq!(effects(&network, "signed"), (1, 1));
+        let other = Write::new(post(&network, "signed").body("other"), &key("signed"), &Profile::idempotency_key());
+        refused(caller.write(&client, &other), Reason::WriteMismatch);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_out_is_no_effect() {
+    for caller in Caller::ALL {
+        // It says 200 to the head, and reads no more.
+        let peer = Peer::playing(move |wire| {
+            wire.head()?;
+            wire.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned())
+        });
+        let client = prompt(peer.client()).build().unwrap();
+        let request = Request::post(&peer.url("http", "/row")).body(vec![b'x'; 32 << 20]);
+        let error = unknown(caller.write(&client, &Write::new(request, &key("early"), &Profile::idempotency_key())));
+        assert_eq!(error.status(), Some(200), "{error}");
+    }
 }
 
 #[test]

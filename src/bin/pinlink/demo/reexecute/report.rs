@@ -9,6 +9,9 @@ use crate::demo::report::grouped;
 use crate::demo::{CAP, Terms};
 use crate::output;
 
+/// One of a board's numbers.
+type Number = fn(&Board) -> u64;
+
 /// Everything there is to tell.
 pub(super) struct Told<'a> {
     pub(super) terms: &'a Terms,
@@ -25,7 +28,7 @@ impl Told<'_> {
         let mut line = |what: &str, show: &dyn Fn(&Board) -> String| {
             table.add_row([what.to_owned(), show(self.naive), show(self.pinlink)]);
         };
-        let numbers: [(&str, fn(&Board) -> u64); 15] = [
+        let numbers: [(&str, Number); 15] = [
             ("cycles", |board| board.cycles),
             ("rows", |board| board.rows),
             ("node executions", |board| board.executions),
