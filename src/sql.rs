@@ -202,7 +202,8 @@ impl Dialect {
 /// # Ok::<(), pinlink::Error>(())
 /// ```
 ///
-/// # Errors [`Reason::ConfigInput`] where a name is none, or a column of `unique` has no value, NULL (equal to
+/// # Errors
+/// [`Reason::ConfigInput`] where a name is none, or a column of `unique` has no value, NULL (equal to
 /// nothing, so inserted each time) or a floating-point number.
 pub fn insert_once(dialect: Dialect, table: &str, columns: &[(&str, Value)], unique: &[&str]) -> Result<Statement> {
     let (mut text, parameters) = insert(dialect, table, columns, unique)?;
@@ -252,7 +253,10 @@ pub fn upsert(
             for name in set {
                 match &newer {
                     Some(version) => {
-                        write!(text, ", {name} = IF({version} < VALUES({version}), VALUES({name}), {name})")
+                        write!(
+                            text,
+                            ", {name} = IF({version} IS NULL OR {version} < VALUES({version}), VALUES({name}), {name})"
+                        )
                     }
                     None => write!(text, ", {name} = VALUES({name})"),
                 }
@@ -265,7 +269,10 @@ pub fn upsert(
                 .expect("a String takes everything");
             if let Winner::Greatest(version) = winner {
                 let (row, version) = (row_name(dialect, table)?, dialect.name(version)?);
-                write!(text, " WHERE {row}.{version} < EXCLUDED.{version}").expect("a String takes everything");
+                // NULL is older than anything: nothing is greater than it, and nothing would ever replace it.
+                let column = format!("{row}.{version}");
+                write!(text, " WHERE {column} IS NULL OR {column} < EXCLUDED.{version}")
+                    .expect("a String takes everything");
             }
         }
     }
@@ -372,6 +379,27 @@ pub enum Unfinished<E> {
     Refused(Error),
 }
 
+impl<E: fmt::Display> fmt::Display for Unfinished<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfinished::NotCommitted(error) => write!(f, "nothing was committed, run it again: {error}"),
+            Unfinished::CommitUnknown(error) => {
+                write!(f, "whether it was committed is not known, run it again over a new connection: {error}")
+            }
+            Unfinished::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Unfinished<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Unfinished::NotCommitted(error) | Unfinished::CommitUnknown(error) => Some(error),
+            Unfinished::Refused(error) => Some(error),
+        }
+    }
+}
+
 impl Dedup {
     /// In the table `pinlink_writes`.
     pub fn new(dialect: Dialect) -> Dedup {
@@ -464,9 +492,11 @@ impl Dedup {
         }
     }
 
-    /// Deletes the rows of keys that are older than this, by the server's clock.
+    /// Deletes the rows of keys that are older than this, by the server's clock: whole seconds, rounded up, at least one.
     pub fn forget(&self, older_than: Duration) -> Statement {
-        let (table, seconds) = (&self.table, older_than.min(MAX_MEMORY).as_secs());
+        let older_than = older_than.min(MAX_MEMORY);
+        let whole = older_than.as_secs() + u64::from(older_than.subsec_nanos() > 0);
+        let (table, seconds) = (&self.table, whole.max(1));
         Statement::bare(&match self.dialect {
             Dialect::MySql => {
                 format!("DELETE FROM {table} WHERE `written_at` < CURRENT_TIMESTAMP(6) - INTERVAL {seconds} SECOND")
@@ -478,7 +508,8 @@ impl Dedup {
     /// The whole transaction: marks the key, runs `writes` if this execution is the first, and commits. `run` runs
     /// one statement on one connection, the same for all.
     ///
-    /// # Errors [`Unfinished`] says whether it may have been committed. `ROLLBACK` has been tried where that helps; a
+    /// # Errors
+    /// [`Unfinished`] says whether it may have been committed. `ROLLBACK` has been tried where that helps; a
     /// connection that failed is best closed.
     pub fn once<E>(
         &self,
@@ -567,11 +598,11 @@ mod tests {
         let text = |dialect| upsert(dialect, "s.orders", &columns, &["id"], winner).unwrap().text;
         assert!(text(Dialect::Postgres).ends_with(
             "DO UPDATE SET \"city\" = EXCLUDED.\"city\", \"version\" = EXCLUDED.\"version\" \
-             WHERE \"orders\".\"version\" < EXCLUDED.\"version\""
+             WHERE \"orders\".\"version\" IS NULL OR \"orders\".\"version\" < EXCLUDED.\"version\""
         ));
         assert!(text(Dialect::MySql).ends_with(
-            "`city` = IF(`version` < VALUES(`version`), VALUES(`city`), `city`), \
-             `version` = IF(`version` < VALUES(`version`), VALUES(`version`), `version`)"
+            "`city` = IF(`version` IS NULL OR `version` < VALUES(`version`), VALUES(`city`), `city`), \
+             `version` = IF(`version` IS NULL OR `version` < VALUES(`version`), VALUES(`version`), `version`)"
         ));
         let last = upsert(Dialect::MySql, "orders", &columns, &["id"], Winner::LastToArrive).unwrap().text;
         assert!(last.ends_with(", `version` = VALUES(`version`), `city` = VALUES(`city`)"), "{last}");

@@ -323,6 +323,15 @@ fn a_late_duplicate_of_an_older_version_undoes_nothing() {
         let last = format!("SELECT COUNT(*) FROM orders WHERE version = {0} AND note = 'v{0}'", VERSIONS - 1);
         assert_eq!((bench.session.number(&last), bench.session.number("SELECT COUNT(*) FROM orders")), (rows, rows));
 
+        // A row from before there were versions is older than any.
+        bench.session.run_text("INSERT INTO orders (id, note) VALUES (-1, 'old')").unwrap();
+        let first = [("id", Value::from(-1)), ("version", 1.into()), ("note", "first".into())];
+        let upsert = sql::upsert(dialect, "orders", &first, &["id"], Winner::Greatest("version")).unwrap();
+        for outcome in [Outcome::Applied, Outcome::AlreadyApplied] {
+            let ran = bench.session.run(&upsert).unwrap();
+            assert_eq!(sql::outcome(dialect, ran.affected).unwrap(), outcome, "{dialect:?}");
+        }
+
         let arrived = [("id", 0.into()), ("version", 0.into()), ("note", "late".into())];
         let upsert = sql::upsert(dialect, "orders", &arrived, &["id"], Winner::LastToArrive).unwrap();
         let outcome = sql::outcome(dialect, bench.session.run(&upsert).unwrap().affected).unwrap();
