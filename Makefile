@@ -1,7 +1,7 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench promises check dist
+.PHONY: help demo test soak-writes bench promises check dist
 
 CARGO ?= cargo
 
@@ -11,7 +11,7 @@ apt = test -e $(2) || { echo "installing $(1)"; \
 	>/tmp/pinlink-apt.log 2>&1 || { cat /tmp/pinlink-apt.log; exit 1; }; }
 
 help: ## Lists the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Runs a job against the network in a box: as people write it today, and with pinlink
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
@@ -30,6 +30,14 @@ test: ## Runs every test of every language
 	@$(call apt,mariadb-server-core,/usr/sbin/mariadbd)
 	@$(call apt,mariadb-client-core,/usr/bin/my_print_defaults)
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
+
+soak-writes: ## Kills and re-executes 1,000 writing jobs, derives 10,000,000 keys, explores the ledger (some minutes)
+	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
+	@echo "building the program and the keys' soak (once, some minutes)"
+	@$(CARGO) build --profile demo --quiet --features demo --bin pinlink
+	@$(CARGO) test --profile demo --quiet -p pinlink -p pinlink-model --test soak --test ledger --no-run
+	@target/demo/pinlink demo --re-execute --cycles 1000
+	$(CARGO) test --profile demo --quiet -p pinlink -p pinlink-model --test soak --test ledger -- --ignored
 
 bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)
 	@$(call apt,nginx-light,/usr/sbin/nginx)

@@ -172,6 +172,7 @@ reasons! {
         WriteRejected "Rejected" "The target refused the write; it had no effect.";
         WriteMismatch "Mismatch" "The same key came with another body: one of the two is not what was meant.";
         WriteConflict "Conflict" "Something else stands where this write would go.";
+        WriteLedger "Ledger" "The ledger's store failed before the write was sent; this call wrote nothing.";
         WriteUnkeyed "Unkeyed" "A write without a key to a target that would do it twice; nothing was sent.";
     }
 }
@@ -539,6 +540,7 @@ fn advice(reason: Reason) -> &'static str {
         Reason::WriteConflict => {
             "read what stands there; a name that holds the key ({key} in the URL) is nobody else's"
         }
+        Reason::WriteLedger => "see the cause: the store that keeps the claims was not reached, or refused",
         Reason::WriteUnkeyed => {
             "give a key and the target's profile, use the ledger, or accept that a re-executed node writes twice (unkeyed)"
         }

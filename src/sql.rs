@@ -165,7 +165,7 @@ impl Dialect {
     }
 
     /// A table's name, perhaps behind its schema's (`sales.orders`), quoted.
-    fn table(self, table: &str) -> Result<String> {
+    pub(crate) fn table(self, table: &str) -> Result<String> {
         let parts = table.split('.').map(|part| self.name(part)).collect::<Result<Vec<_>>>()?;
         match parts.len() {
             1 | 2 => Ok(parts.join(".")),

@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// From the client a caller sees down to the leaves.
 const ORDER: &[&str] = &[
+    "claim",
+    "store",
     "asynchronous",
     "blocking",
     "life",
@@ -38,6 +40,7 @@ const ORDER: &[&str] = &[
     "crowd",
     "adaptive",
     "race",
+    "ledger",
     "write",
     "memory",
     "redirect",
@@ -66,7 +69,7 @@ const ORDER: &[&str] = &[
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] = &[
     "wire", "flood", "crowd", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy",
-    "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory", "sql",
+    "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory", "sql", "ledger",
 ];
 
 fn source(module: &str) -> String {
