@@ -780,9 +780,9 @@ fn a_signer_that_fails_on_a_retry_undoes_nothing_that_was_sent() {
         let network = network();
         let client = writer(&network);
         spoil(&network, Fault::ApplyThenDie, "signed", 1);
-        let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let tries = Arc::new(AtomicU32::new(0));
         let request = post(&network, "signed").signed(move |unsigned| {
-            let first = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
             unsigned.header("Authorization", if first { "one line" } else { "two\r\nlines" })
         });
         unknown(caller.write(&client, &Write::new(request, &key("signed"), &Profile::idempotency_key())));
