@@ -18,6 +18,7 @@ mod connect;
 mod connection;
 mod crowd;
 mod decode;
+mod detached;
 mod drive;
 mod error;
 mod event;
@@ -67,6 +68,8 @@ pub use asynchronous::AsyncClient;
 pub use blocking::Client;
 pub use claim::{Attempt, Entry, Ledger, Settled};
 pub use config::Builder;
+#[doc(hidden)]
+pub use detached::{Detached, spawn};
 pub use drive::{Interrupt, interruptible};
 pub use error::{Delivery, Error, Kind, Outcome, Phase, Reason, Result};
 pub use event::{Latency, Stats};

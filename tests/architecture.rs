@@ -10,6 +10,7 @@ use std::path::Path;
 /// From the client a caller sees down to the leaves.
 const ORDER: &[&str] = &[
     "claim",
+    "detached",
     "store",
     "asynchronous",
     "blocking",
