@@ -1,0 +1,26 @@
+package io.github.pinlink;
+
+import java.nio.ByteOrder;
+
+/** Numbers where they lie packed in an array, in the machine's byte order. */
+final class Bytes {
+    private static final boolean IS_LITTLE = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
+
+    private Bytes() {}
+
+    static int integer(byte[] block, int at) {
+        int first = block[at] & 0xff;
+        int second = block[at + 1] & 0xff;
+        int third = block[at + 2] & 0xff;
+        int fourth = block[at + 3] & 0xff;
+        return IS_LITTLE
+                ? first | second << 8 | third << 16 | fourth << 24
+                : first << 24 | second << 16 | third << 8 | fourth;
+    }
+
+    static int unsignedShort(byte[] block, int at) {
+        int first = block[at] & 0xff;
+        int second = block[at + 1] & 0xff;
+        return IS_LITTLE ? first | second << 8 : first << 8 | second;
+    }
+}

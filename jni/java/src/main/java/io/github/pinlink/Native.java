@@ -1,0 +1,78 @@
+package io.github.pinlink;
+
+import java.nio.ByteBuffer;
+
+/** The native functions, registered when {@link Library} loads them. Nothing here runs before that. */
+final class Native {
+    /** The version of these classes, which the library must have too. */
+    static final String VERSION = "0.1.0";
+
+    /** What {@link #send} returns where the answer waits in a slot. */
+    static final int IN_A_SLOT = -1;
+
+    private Native() {}
+
+    static native String version();
+
+    /** Where the memory of a direct buffer lies. */
+    static native long address(ByteBuffer buffer);
+
+    /** Makes a client, or finds the shared one, of packed options; answers with its handle. */
+    static native byte[] build(byte[] options);
+
+    static native void close(long client);
+
+    /**
+     * Sends the request that lies packed at an address, and leaves the answer there.
+     *
+     * @param body the request's body where it is not in the packet, else null
+     * @param attachments what the packet refers to, or null
+     * @return the answer's length, or {@link #IN_A_SLOT}
+     */
+    static native int send(long client, long address, int length, int capacity, byte[] body, Object[] attachments);
+
+    /** Takes an answer out of its slot. */
+    static native byte[] rest(long slot);
+
+    /** Sends many packed requests; answers with the first block of their outcomes. */
+    static native byte[] sendAll(long client, byte[] requests, Object[] attachments);
+
+    /** The next block of outcomes out of their slot. */
+    static native byte[] moreRows(long slot);
+
+    /**
+     * Sends a request without waiting; {@code pending} is told how it ends.
+     *
+     * @return the number of the call, or -1 where there is no memory for one
+     */
+    static native long sendAsync(
+            long client, Pending pending, long address, int length, byte[] body, Object[] attachments);
+
+    /** Ends a call by its number; does nothing where it has ended. */
+    static native void cancel(long call);
+
+    static native byte[] write(long client, byte[] write, Object[] attachments);
+
+    static native byte[] writeAll(long client, byte[] writes, Object[] attachments);
+
+    static native byte[] guarantee(byte[] write, Object[] attachments);
+
+    /** Sends a request; answers with the number of the answer's stream, its length, and its head. */
+    static native byte[] open(long client, byte[] request, Object[] attachments);
+
+    /** How many bytes were read, 0 at the end, or the number of a failure's slot, negated. */
+    static native long read(long stream, byte[] into, int offset, int length);
+
+    static native byte[] trailers(long stream);
+
+    static native void closeStream(long stream);
+
+    static native byte[] pins(long client);
+
+    static native byte[] repin(long client, byte[] pin);
+
+    static native byte[] stats(long client);
+
+    /** Whatever is done with a pin set that is no client's. */
+    static native byte[] pinSet(byte[] operation);
+}

@@ -1,0 +1,27 @@
+package io.github.pinlink;
+
+import java.util.Collections;
+import java.util.concurrent.TimeUnit;
+
+/** What a function does within a sandbox; it must be on. Arguments as for {@link Exercise}. */
+final class Sandboxed {
+    private Sandboxed() {}
+
+    public static void main(String[] arguments) throws Exception {
+        try {
+            System.getProperty("java.library.path");
+            throw new AssertionError("there is no sandbox");
+        } catch (SecurityException isOn) {
+            // As in a job.
+        }
+        try (Client client = Exercise.client(arguments)) {
+            Request request = Request.get(arguments[0] + "/rows/1");
+            Exercise.check(client.send(request).status() == 200, "send");
+            Exercise.check(client.sendAll(Collections.singletonList(request)).get(0).isOk(), "sendAll");
+            Exercise.check(client.sendAsync(request).get(10, TimeUnit.SECONDS).status() == 200, "sendAsync");
+            System.out.println("worked");
+        } catch (PinlinkException failure) {
+            System.out.println(failure.getMessage());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+package io.github.pinlink;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.Arrays;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** The promise: bodies of any size pass through in constant memory, and one that breaks off never looks whole. */
+class StreamTest {
+    /** Far beyond the heap that the tests have. */
+    private static final long LARGE = 600L << 20;
+
+    private static Box box;
+    private static Client client;
+
+    @BeforeAll
+    static void start() throws Exception {
+        box = Box.start();
+        client = box.client().maxConnections(2).build();
+    }
+
+    @AfterAll
+    static void stop() {
+        client.close();
+        box.close();
+    }
+
+    /** Brings so many bytes, and has none of them before they are asked for. */
+    private static InputStream zeros(long length) {
+        return new InputStream() {
+            private long left = length;
+
+            @Override
+            public int read() {
+                return left-- > 0 ? 0 : -1;
+            }
+
+            @Override
+            public int read(byte[] into, int offset, int size) {
+                if (left == 0) {
+                    return -1;
+                }
+                int got = (int) Math.min(left, size);
+                Arrays.fill(into, offset, offset + got, (byte) 0);
+                left -= got;
+                return got;
+            }
+        };
+    }
+
+    @Test
+    void anAnswerLargerThanTheHeapIsRead() throws Exception {
+        byte[] piece = new byte[1 << 16];
+        long total = 0;
+        try (Answer answer = client.open(Request.get(box.http("/bytes/" + LARGE)))) {
+            assertEquals(200, answer.status());
+            assertTrue(answer.isSuccess());
+            assertEquals(LARGE, answer.length());
+            assertEquals(Long.toString(LARGE), answer.header("content-length"));
+            for (int got = answer.read(piece); got >= 0; got = answer.read(piece)) {
+                total += got;
+            }
+            assertEquals(-1, answer.read());
+        }
+        assertEquals(LARGE, total);
+    }
+
+    @Test
+    void aStreamLargerThanTheHeapIsSentWithAndWithoutALength() throws Exception {
+        for (Request request : new Request[] {
+            Request.put(box.http("/upload")).body(zeros(LARGE), LARGE),
+            Request.put(box.https("/upload")).body(zeros(LARGE / 20)),
+        }) {
+            Response answer = client.send(request);
+            assertEquals(200, answer.status(), answer.text());
+            long length = request.url().startsWith("https") ? LARGE / 20 : LARGE;
+            assertEquals(length, new ObjectMapper().readTree(answer.text()).get("bytes").asLong(), answer.text());
+        }
+    }
+
+    @Test
+    void anAnswerIsReadByteByByteAndItsTrailersComeBehindIt() throws Exception {
+        try (Client http2 = box.client().protocol("http2").build();
+                Answer answer = http2.open(Request.get(box.https("/trailers/10")))) {
+            assertTrue(answer.trailers().isEmpty());
+            int bytes = 0;
+            while (answer.read() >= 0) {
+                bytes++;
+            }
+            assertEquals(10, bytes);
+            assertTrue(answer.trailers().toString().contains("x-rows=10"), answer.trailers().toString());
+        }
+    }
+
+    @Test
+    void anAnswerThatBreaksOffIsAnException() throws Exception {
+        try (Answer answer = client.open(Request.get(box.http("/close-early/1000")))) {
+            PinlinkException broken = assertThrows(PinlinkException.class, () -> {
+                while (answer.read(new byte[100]) >= 0) {
+                    continue;
+                }
+            });
+            assertEquals(Reason.PROTOCOL_INCOMPLETE, broken.reason());
+            assertEquals(Delivery.ANSWERED, broken.delivery());
+        }
+    }
+
+    @Test
+    void whatIsClosedGivesItsConnectionBackAndIsReadNoMore() throws Exception {
+        for (int i = 0; i < 10; i++) {
+            Answer answer = client.open(Request.get(box.http("/bytes/" + LARGE)));
+            assertTrue(answer.read(new byte[10]) > 0);
+            answer.close();
+            answer.close();
+            PinlinkException closed = assertThrows(PinlinkException.class, () -> answer.read(new byte[1]));
+            assertEquals(Kind.CLOSED, closed.kind());
+        }
+    }
+
+    @Test
+    void aStreamThatFailsIsTheCause() throws Exception {
+        IOException thrown = new IOException("the disk is gone");
+        InputStream broken = new InputStream() {
+            private int left = 10;
+
+            @Override
+            public int read() throws IOException {
+                if (left-- == 0) {
+                    throw thrown;
+                }
+                return 7;
+            }
+
+            @Override
+            public int read(byte[] into, int offset, int size) throws IOException {
+                into[offset] = (byte) read();
+                return 1;
+            }
+        };
+        PinlinkException failed = assertThrows(
+                PinlinkException.class, () -> client.send(Request.put(box.http("/upload")).body(broken)));
+        assertEquals(Reason.CANCELED_BODY, failed.reason());
+        assertSame(thrown, failed.getCause());
+        assertEquals(200, client.send(Request.get(box.http("/rows/1"))).status());
+    }
+
+    @Test
+    void aStreamIsNotForACallThatNobodyWaitsFor() {
+        Request request = Request.put(box.http("/upload")).body(new ByteArrayInputStream(new byte[1]), 1);
+        Throwable refused = assertThrows(Exception.class, () -> client.sendAsync(request).get()).getCause();
+        assertEquals(Reason.CONFIG_INVALID_INPUT, ((PinlinkException) refused).reason());
+    }
+}

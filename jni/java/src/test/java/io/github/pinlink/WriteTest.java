@@ -1,0 +1,231 @@
+package io.github.pinlink;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.ByteArrayInputStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The promise: a write happens once whatever is executed twice, and its outcome is said as the target's records have
+ * it.
+ */
+class WriteTest {
+    private static Box box;
+    private static Client client;
+    private static Scope scope;
+
+    @BeforeAll
+    static void start() throws Exception {
+        box = Box.start();
+        client = box.client().backoffBase(Duration.ofMillis(1)).backoffMax(Duration.ofMillis(20)).build();
+        scope = Scope.job("orders of 2026-11-22");
+    }
+
+    @AfterAll
+    static void stop() {
+        client.close();
+        box.close();
+    }
+
+    private static Write order(String record, String body) throws PinlinkException {
+        Request request = Request.post(box.http("/sink/" + record)).body(body);
+        return Write.of(request, scope.key("insert order", record), Profile.idempotencyKey());
+    }
+
+    private static long effects(String record) throws Exception {
+        long effects = 0;
+        for (JsonNode write : box.sink()) {
+            effects += write.get("record").asText().equals(record) ? write.get("applied").asLong() : 0;
+        }
+        return effects;
+    }
+
+    @Test
+    void aWriteThatIsExecutedAgainHasOneEffectAndSaysSo() throws Exception {
+        Written now = client.write(order("again", "{}"));
+        assertEquals(Outcome.APPLIED, now.outcome());
+        assertTrue(now.response().isSuccess());
+        try (Client reexecuted = box.client().build()) {
+            assertEquals(Outcome.ALREADY_APPLIED, reexecuted.write(order("again", "{}")).outcome());
+        }
+        assertEquals(1, effects("again"));
+    }
+
+    @Test
+    void aLostAnswerIsAskedForUnderTheSameKey() throws Exception {
+        try (Box lossy = Box.start(); Client writer = lossy.client().build()) {
+            lossy.inject("{\"fault\": \"ack-lost\", \"times\": 1}");
+            Request request = Request.post(lossy.http("/sink/lost")).body("{}");
+            Written written = writer.write(Write.of(request, scope.key("o", "lost"), Profile.idempotencyKey()));
+            assertEquals(Outcome.ALREADY_APPLIED, written.outcome());
+            assertEquals(1, lossy.sink().at("/0/applied").asInt());
+            assertEquals(2, written.response().trace().attempts());
+        }
+    }
+
+    @Test
+    void anotherBodyUnderTheSameKeyIsRefused() throws Exception {
+        client.write(order("mismatch", "{}"));
+        Write other = order("mismatch", "[]");
+        PinlinkException refused = assertThrows(PinlinkWriteException.class, () -> client.write(other));
+        assertEquals(Reason.WRITE_MISMATCH, refused.reason());
+        assertEquals(Outcome.REJECTED, refused.outcome());
+    }
+
+    @Test
+    void aRefusalBringsItsAnswer() throws Exception {
+        Write write = Write.of(Request.post(box.http("/status/400")).body("{}"), scope.key("o", "refused"),
+                Profile.idempotencyKey());
+        PinlinkWriteException refused = assertThrows(PinlinkWriteException.class, () -> client.write(write));
+        assertEquals(Reason.WRITE_REJECTED, refused.reason());
+        assertEquals(400, refused.status());
+        assertTrue(new String(refused.body(), StandardCharsets.UTF_8).contains("400"));
+    }
+
+    @Test
+    void aPlainPostIsRefusedUnlessTheCallerAcceptsWhatItIs() throws Exception {
+        Write plain = Write.keyless(Request.post(box.http("/sink/plain")).body("{}"));
+        assertEquals(Guarantee.AT_MOST_ONCE_PER_PROCESS, plain.guarantee());
+        PinlinkException refused = assertThrows(PinlinkWriteException.class, () -> client.write(plain));
+        assertEquals(Reason.WRITE_UNKEYED, refused.reason());
+        assertEquals(0, effects("plain"));
+        assertEquals(Outcome.APPLIED, client.write(plain.unkeyed()).outcome());
+        assertEquals(Guarantee.ONCE, order("x", "{}").guarantee());
+        assertEquals(Guarantee.REPEATABLE, Write.keyless(Request.put(box.http("/sink/x"))).guarantee());
+    }
+
+    @Test
+    void everyProfileCrosses() throws Exception {
+        Profile own = Profile.header("X-Request-Id")
+                .form(KeyForm.UUID)
+                .memory(Duration.ofMinutes(30))
+                .mark(409, Meaning.IN_PROGRESS)
+                .mark(422, "x", Meaning.MISMATCH)
+                .replayMark("Idempotent-Replayed", "true")
+                .storesFailures(true);
+        Request request = Request.post(box.http("/sink/own?key_header=X-Request-Id")).body("{}");
+        Write write = Write.of(request, scope.key("o", "own"), own);
+        assertEquals(Outcome.APPLIED, client.write(write).outcome());
+        assertEquals(Outcome.ALREADY_APPLIED, client.write(write).outcome());
+        assertEquals(1, effects("own"));
+        for (Profile profile : new Profile[] {
+            Profile.idempotencyKey(), Profile.bareIdempotencyKey(), Profile.query("q"), Profile.formField("f"),
+            Profile.clientToken(), Profile.clientTokenInForm(), Profile.oss(), Profile.s3(), Profile.ifNoneMatch(),
+            Profile.elasticsearch(), Profile.tablestore(), Profile.header("x").form(KeyForm.HEX).form(KeyForm.SHORT)
+        }) {
+            Write any = Write.of(Request.put(box.http("/x")), scope.key("o", 1), profile);
+            assertEquals(Guarantee.ONCE, any.guarantee(), profile.toString());
+        }
+        for (Meaning meaning : Meaning.values()) {
+            Profile profile = Profile.header("x").mark(400, meaning);
+            assertEquals(Guarantee.ONCE, Write.of(request, scope.key("o", 1), profile).guarantee(), meaning.toString());
+        }
+        Request object = Request.put(box.http("/oss/bucket/{key}.csv")).body("rows");
+        Write part = Write.of(object, scope.key("o", "object"), Profile.oss());
+        assertEquals(Outcome.APPLIED, client.write(part).outcome());
+        assertEquals(Outcome.ALREADY_APPLIED, client.write(part).outcome());
+    }
+
+    @Test
+    void manyWritesHaveAnOutcomeEachInTheirOrder() throws Exception {
+        List<Write> writes = new ArrayList<>();
+        for (int row = 0; row < 100; row++) {
+            writes.add(order("many-" + row / 2, "{}"));
+        }
+        writes.set(50, Write.keyless(Request.post(box.http("/sink/never"))));
+        List<Result<Written>> rows = client.writeAll(writes);
+        assertEquals(100, rows.size());
+        assertEquals(Reason.WRITE_UNKEYED, rows.get(50).failure().reason());
+        for (int row = 0; row < 100; row++) {
+            assertTrue(row == 50 || rows.get(row).isOk(), row + ": " + rows.get(row));
+        }
+        for (int record = 0; record < 50; record++) {
+            assertEquals(1, effects("many-" + record));
+        }
+        assertEquals(0, effects("never"));
+    }
+
+    @Test
+    void anUnknownOutcomeIsSettledByAReadOfTheCallersOwn() throws Exception {
+        Write doubtful = Write.of(Request.post(box.http("/status/500")).body("{}").timeout(Duration.ofSeconds(2)),
+                scope.key("o", "verify"), Profile.header("x").storesFailures(true));
+        AtomicInteger asked = new AtomicInteger();
+        Write verified = doubtful.verify(Request.get(box.http("/rows/7")), answer -> {
+            asked.incrementAndGet();
+            return answer.text().contains("\"id\":\"7\"");
+        });
+        assertEquals(Outcome.ALREADY_APPLIED, client.write(verified).outcome());
+        assertEquals(1, asked.get());
+
+        for (Boolean verdict : new Boolean[] {false, null}) {
+            Write unsettled = doubtful.verify(Request.get(box.http("/rows/7")), answer -> verdict);
+            PinlinkException unknown = assertThrows(PinlinkWriteException.class, () -> client.write(unsettled));
+            assertEquals(Reason.WRITE_OUTCOME_UNKNOWN, unknown.reason());
+            assertEquals(Outcome.UNKNOWN, unknown.outcome());
+        }
+        RuntimeException thrown = new IllegalStateException("in a callback");
+        Write broken = doubtful.verify(Request.get(box.http("/rows/7")), answer -> {
+            throw thrown;
+        });
+        assertSame(thrown, assertThrows(PinlinkWriteException.class, () -> client.write(broken)).getCause());
+    }
+
+    @Test
+    void everyTryIsSignedAnew() throws Exception {
+        AtomicInteger tries = new AtomicInteger();
+        Request request = Request.post(box.http("/status/503?times=2&for=signed")).body("rows").signed(unsigned -> {
+            assertEquals("POST", unsigned.method());
+            assertEquals("rows", new String(unsigned.body(), StandardCharsets.UTF_8));
+            assertTrue(unsigned.headers().stream().anyMatch(field -> field.getKey().equals("idempotency-key")));
+            return unsigned.header("authorization", "nonce " + tries.incrementAndGet());
+        });
+        Write write = Write.of(request, scope.key("o", "signed"), Profile.idempotencyKey());
+        assertEquals(Outcome.APPLIED, client.write(write).outcome());
+        assertEquals(3, tries.get());
+        List<String> nonces = new ArrayList<>();
+        for (JsonNode seen : box.seen()) {
+            if (seen.get("query").asText().contains("for=signed")) {
+                seen.get("headers").forEach(field -> {
+                    if (field.get(0).asText().equals("authorization")) {
+                        nonces.add(field.get(1).asText());
+                    }
+                });
+            }
+        }
+        assertEquals("[nonce 1, nonce 2, nonce 3]", nonces.toString());
+    }
+
+    @Test
+    void aSignerThatFailsSendsNothing() throws Exception {
+        RuntimeException thrown = new IllegalStateException("no credentials");
+        Request request = Request.get(box.http("/rows/unsigned")).signed(unsigned -> {
+            throw thrown;
+        });
+        PinlinkException refused = assertThrows(PinlinkException.class, () -> client.send(request));
+        assertEquals(Delivery.NOT_SENT, refused.delivery());
+        assertSame(thrown, refused.getCause());
+        for (JsonNode seen : box.seen()) {
+            assertTrue(!seen.get("path").asText().equals("/rows/unsigned"));
+        }
+    }
+
+    @Test
+    void aBodyThatCanBeReadOnceIsSpooledAndWrittenOnce() throws Exception {
+        byte[] body = "{\"once\":true}".getBytes(StandardCharsets.UTF_8);
+        Request request = Request.post(box.http("/sink/spooled")).body(new ByteArrayInputStream(body));
+        assertEquals(Outcome.APPLIED,
+                client.write(Write.of(request, scope.key("o", "spooled"), Profile.idempotencyKey())).outcome());
+        assertEquals(1, effects("spooled"));
+    }
+}

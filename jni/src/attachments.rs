@@ -1,0 +1,179 @@
+//! Java objects that a packet can't hold: callbacks and streams, handed in beside it and referred to by their place.
+//!
+//! It owns how they are called back: signing a try, reading about a write, pulling a body. They are kept as long as the
+//! request that needs them, and let go of on a thread that the JVM knows.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use jni::objects::{JByteArray, JObject, JObjectArray};
+use jni::refs::Global;
+use jni::sys::jint;
+use jni::{Env, JValue, jni_sig, jni_str};
+use pinlink::{Request, Response};
+
+use crate::answer::Answer;
+use crate::packet::{Malformed, Packing, Unpacking};
+use crate::upcall::{in_an_array, with_java};
+
+/// How much of a stream is asked for at once.
+const PIECE: usize = 64 * 1024;
+
+/// A Java object that is kept.
+pub(crate) struct Kept(Option<Global<JObject<'static>>>);
+
+impl Kept {
+    fn new(env: &Env<'_>, object: &JObject<'_>) -> jni::errors::Result<Kept> {
+        Ok(Kept(Some(env.new_global_ref(object)?)))
+    }
+
+    fn object(&self) -> Option<&Global<JObject<'static>>> {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for Kept {
+    /// On whatever thread the request ends, which becomes one of the JVM's for it.
+    fn drop(&mut self) {
+        let object = self.0.take();
+        with_java(move |_| {
+            drop(object);
+            Ok(())
+        });
+    }
+}
+
+/// What came beside a packet.
+#[derive(Default)]
+pub(crate) struct Attachments(Vec<Arc<Kept>>);
+
+impl Attachments {
+    /// Nothing for null, which is what nearly every call has.
+    pub(crate) fn new<'local>(
+        env: &mut Env<'local>,
+        objects: &JObjectArray<'local>,
+    ) -> jni::errors::Result<Attachments> {
+        if objects.is_null() {
+            return Ok(Attachments::default());
+        }
+        let kept = (0..objects.len(env)?).map(|place| {
+            let object = objects.get_element(env, place)?;
+            let kept = Kept::new(env, &object)?;
+            env.delete_local_ref(object);
+            Ok(Arc::new(kept))
+        });
+        kept.collect::<jni::errors::Result<_>>().map(Attachments)
+    }
+
+    fn take(&self, fields: &mut Unpacking<'_>) -> Result<Arc<Kept>, Malformed> {
+        self.0.get(fields.count()?).map(Arc::clone).ok_or(Malformed)
+    }
+
+    /// The request, signed anew for each try: Java gets it packed and answers with the fields that its signature adds.
+    pub(crate) fn signed(&self, fields: &mut Unpacking<'_>, request: Request) -> Result<Request, Malformed> {
+        let signer = self.take(fields)?;
+        Ok(request.signed(move |unsigned| {
+            let Some(added) = sign(&signer, &unsigned) else {
+                // A header that no request may have: the try is refused before it is sent.
+                return unsigned.header("\n", "");
+            };
+            let mut added = Unpacking::new(&added);
+            let mut signed = unsigned;
+            for _ in 0..added.count().unwrap_or_default() {
+                let (Ok(name), Ok(value)) = (added.text(), added.bytes()) else { break };
+                signed = signed.header(name, value);
+            }
+            signed
+        }))
+    }
+
+    /// The request with what a stream brings, pulled while it is sent.
+    pub(crate) fn streamed(&self, fields: &mut Unpacking<'_>, request: Request) -> Result<Request, Malformed> {
+        let (stream, length) = (self.take(fields)?, fields.long()?);
+        Ok(request.body_reader(Stream { stream, piece: None }, u64::try_from(length).ok()))
+    }
+
+    /// What a caller reads in an answer about a write.
+    pub(crate) fn reading(
+        &self,
+        fields: &mut Unpacking<'_>,
+    ) -> Result<impl Fn(&Response) -> Option<bool> + Send + Sync + 'static, Malformed> {
+        let reading = self.take(fields)?;
+        Ok(move |response: &Response| {
+            let verdict = with_java(|env| {
+                let answer = in_an_array(env, Answer::Response(response.clone()))?;
+                let Some(object) = reading.object() else { return Ok(-1) };
+                env.call_method(object, jni_str!("read"), jni_sig!("([B)I"), &[JValue::Object(&answer)])?.i()
+            });
+            match verdict {
+                Some(0) => Some(false),
+                Some(1) => Some(true),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// The fields that a signature adds, packed; nothing where the signer failed, which Java knows.
+fn sign(signer: &Kept, unsigned: &Request) -> Option<Vec<u8>> {
+    let mut packet = Vec::new();
+    packet.put_text(unsigned.method());
+    packet.put_text(&unsigned.url());
+    let fields: Vec<_> = unsigned.headers().collect();
+    packet.put_length(fields.len());
+    for (name, value) in &fields {
+        packet.put_text(name.as_str());
+        packet.put_length(value.len());
+        packet.put(value.as_bytes());
+    }
+    let body = unsigned.body_bytes().map(|body| &body[..]).unwrap_or_default();
+    packet.put_length(body.len());
+    packet.put(body);
+    with_java(|env| {
+        let packet = env.byte_array_from_slice(&packet)?;
+        let Some(object) = signer.object() else { return Ok(None) };
+        let added = env.call_method(object, jni_str!("sign"), jni_sig!("([B)[B"), &[JValue::Object(&packet)])?.l()?;
+        if added.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the method returns an array of bytes.
+        let added = unsafe { JByteArray::from_raw(env, added.into_raw()) };
+        env.convert_byte_array(&added).map(Some)
+    })
+    .flatten()
+}
+
+/// A Java stream as the body of a request.
+struct Stream {
+    stream: Arc<Kept>,
+    /// The array into which it is read, made at the first read and kept.
+    piece: Option<Kept>,
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Stream { stream, piece } = self;
+        let read = with_java(|env| {
+            if piece.is_none() {
+                let array = env.new_byte_array(PIECE)?;
+                *piece = Some(Kept::new(env, &array)?);
+            }
+            let (Some(object), Some(array)) = (stream.object(), piece.as_ref().and_then(Kept::object)) else {
+                return Ok(None);
+            };
+            let wanted = into.len().min(PIECE);
+            let array = env.new_local_ref(array)?;
+            let arguments = [JValue::Object(&array), JValue::Int(jint::try_from(wanted).unwrap_or(jint::MAX))];
+            let got = env.call_method(object, jni_str!("pull"), jni_sig!("([BI)I"), &arguments)?.i()?;
+            let Ok(got) = usize::try_from(got) else { return Ok(None) };
+            // SAFETY: it was made as an array of bytes.
+            let array = unsafe { JByteArray::from_raw(env, array.into_raw()) };
+            let into = &mut into[..got.min(wanted)];
+            // SAFETY: the same bytes, of the same size and alignment, for as long.
+            let signed = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<i8>(), into.len()) };
+            array.get_region(env, 0, signed)?;
+            Ok(Some(into.len()))
+        });
+        read.flatten().ok_or_else(|| io::Error::other("the stream failed"))
+    }
+}
