@@ -1,9 +1,24 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak-writes bench promises check dist
+.PHONY: help demo test soak-writes bench promises check dist dist-java
 
 CARGO ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+# The JVMs that the Java suite passes on: the machine's own, and a newer one where it is.
+JAVA_25 := $(firstword $(wildcard /usr/lib/jvm/temurin-25*/bin/java))
+JAVA := $(firstword $(wildcard /usr/lib/jvm/java-17*/bin/java)) $(JAVA_25)
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+MAVEN := mvn --quiet --batch-mode --file jni/java -Dpinlink.target=$(TARGET)/debug
+# What builds for a glibc of 2012: zig's linker, and cargo's way to it.
+ZIG := $(TARGET)/zig/bin
+LINUX := x86_64-unknown-linux-gnu
+JAVA_DIST := jni/java/target/dist
+
+# The interpreters that the Python suite passes on: the machine's own, the oldest that MaxCompute has, and the newest at hand.
+PYTHONS := $(shell command -v python3) $(firstword $(wildcard $(HOME)/.pyenv/versions/3.7.*/bin/python)) \
+	$(lastword $(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python))
 
 # $(call apt,PACKAGE,FILE): installs a Debian package unless its file is there.
 apt = test -e $(2) || { echo "installing $(1)"; \
@@ -30,6 +45,10 @@ test: ## Runs every test of every language
 	@$(call apt,mariadb-server-core,/usr/sbin/mariadbd)
 	@$(call apt,mariadb-client-core,/usr/bin/my_print_defaults)
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
+	$(CARGO) build --quiet -p pinlink-jni -p pinlink-python -p pinlink-box
+	$(MAVEN) test
+	$(if $(JAVA_25),$(MAVEN) surefire:test -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED)
+	python3 python/tests/run.py $(or $(CARGO_TARGET_DIR),target) $(PYTHONS)
 
 soak-writes: ## Kills and re-executes 1,000 writing jobs, derives 10,000,000 keys, explores the ledger (some minutes)
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
@@ -62,8 +81,23 @@ check: ## Checks format, lints, docs, licences and advisories
 	@if $(CARGO) deny --workspace fetch >/dev/null 2>&1; then $(CARGO) deny --workspace check advisories; \
 	else echo "advisories NOT checked: the advisory database is out of reach from here"; fi
 
-dist: ## Builds what a user installs into dist/
+dist: dist-java ## Builds what a user installs into dist/
 	@echo "building the program"
 	@$(CARGO) build --release --quiet --features demo --bin pinlink
 	@mkdir -p dist && cp target/release/pinlink dist/pinlink && strip dist/pinlink
-	@ls -l dist
+	@ls -l dist dist/maxcompute
+
+dist-java:
+	@echo "building the Java package (once, some minutes)"
+	@test -e $(ZIG)/cargo-zigbuild || { python3 -m venv $(TARGET)/zig && \
+		$(ZIG)/pip install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.0; }
+	@PATH=$(ZIG):$$PATH CARGO_PROFILE_RELEASE_STRIP=symbols \
+		$(CARGO) zigbuild --release --quiet -p pinlink-jni --target $(LINUX).2.17
+	@$(CARGO) build --quiet -p pinlink-box
+	@rm -rf $(JAVA_DIST)
+	@install -D -t $(JAVA_DIST)/native/io/github/pinlink/native/linux-x86_64 $(TARGET)/$(LINUX)/release/libpinlink_jni.so
+	@$(MAVEN) package -DskipTests -Dpinlink.build=target/dist
+	@jni/inspect $(JAVA_DIST)/pinlink-$(VERSION).jar $(TARGET)/debug/pinlink-box $(JAVA_DIST)/test-classes $(JAVA)
+	@mkdir -p dist/maxcompute && cp $(JAVA_DIST)/pinlink-$(VERSION)*.jar dist/
+	@cp $(JAVA_DIST)/pinlink-$(VERSION).jar dist/maxcompute/
+	@sed 's/@VERSION@/$(VERSION)/' jni/java/maxcompute/commands.sql >dist/maxcompute/commands.sql

@@ -1,0 +1,1 @@
+"""pinlink beneath other libraries. Nothing is imported before it is used."""

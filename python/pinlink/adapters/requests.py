@@ -1,0 +1,259 @@
+"""pinlink beneath `requests`, and so beneath SDKs that use it.
+
+session = requests.Session()
+session.mount("https://", PinlinkAdapter(hosts=["https://oss.example"], max_connections=8))
+"""
+
+from __future__ import annotations
+
+import http.client
+
+from requests import exceptions
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.utils import select_proxy
+from urllib3 import HTTPResponse
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    ResponseError,
+)
+from urllib3.util import Retry
+
+import pinlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+
+    from requests import PreparedRequest, Response
+
+# Framing and routing are the client's.
+_OWNED = frozenset(
+    [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+_BEFORE_THE_REQUEST = ("queue", "resolve", "connect", "handshake")
+
+
+class _Body:
+    """What urllib3 reads an answer from: its errors are urllib3's."""
+
+    def __init__(self, reader: pinlink.Reader) -> None:
+        self._reader = reader
+
+    def read(self, size: Optional[int] = None) -> bytes:
+        try:
+            return self._reader.read(-1 if size is None else size) or b""
+        except pinlink.TimeoutError as error:
+            raise ReadTimeoutError(None, "", str(error)) from error  # type: ignore[arg-type]
+        except pinlink.Error as error:
+            raise ProtocolError(str(error), error) from error
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._reader.iter_bytes())
+
+    @property
+    def closed(self) -> bool:
+        return self._reader.closed
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _Head:
+    """What `requests` reads cookies from."""
+
+    def __init__(self, headers: pinlink.Headers) -> None:
+        self.msg = http.client.HTTPMessage()
+        for name, value in headers.pairs():
+            self.msg[name] = value
+
+    def isclosed(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class PinlinkAdapter(BaseAdapter):
+    """A transport adapter of `requests`: resolved, pinned, pooled and bounded by pinlink.
+
+    ``timeout=`` of a call bounds it up to the head of the answer (a pair: their sum); without one the option
+    ``timeout`` does. The body is bounded by ``stall_timeout``. ``verify=``, ``cert=`` and ``proxies=`` other than the
+    session's usual make a client of their own, with the same pins.
+    """
+
+    def __init__(self, max_retries: Union[int, Retry] = 0, **options: Any) -> None:
+        """Make an adapter.
+
+        Args:
+            max_retries: as of ``HTTPAdapter``, beyond what the client itself tries again (option ``max_attempts``).
+            options: those of :class:`pinlink.Client`.
+
+        Raises:
+            pinlink.Error: as :class:`pinlink.Client`.
+        """
+        super().__init__()
+        self.max_retries = max_retries if isinstance(max_retries, Retry) else Retry(max_retries, read=False)
+        self._options = options
+        self._clients: Dict[Tuple[Any, ...], pinlink.Client] = {}
+        self._client(True, None, None)
+
+    def _client(
+        self,
+        verify: Union[bool, str, None],
+        cert: Union[str, Tuple[str, str], None],
+        proxy: Optional[str],
+    ) -> pinlink.Client:
+        key = (verify, cert, proxy)
+        client = self._clients.get(key)
+        if client is not None:
+            return client
+        options = dict(self._options)
+        usual = self._clients.get((True, None, None))
+        if usual is not None:
+            options["pin_set"] = usual.pins()
+        if verify is False:
+            options["danger_accept_any_certificate"] = True
+        elif isinstance(verify, str):
+            options.update(ca_file=verify, web_roots=False)
+        if cert is not None:
+            options["client_cert"], options["client_key"] = (cert, None) if isinstance(cert, str) else cert
+        if proxy is not None:
+            options["proxy"] = proxy
+        # Of two threads that were first, one's serves both.
+        return self._clients.setdefault(key, pinlink.Client(**options))
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Union[float, Tuple[Optional[float], Optional[float]], Any, None] = None,
+        verify: Union[bool, str] = True,
+        cert: Any = None,
+        proxies: Optional[Mapping[str, str]] = None,
+    ) -> Response:
+        """Send a prepared request; raises the exceptions of `requests`, with pinlink's as their cause."""
+        url, method = request.url or "", request.method or "GET"
+        try:
+            made = self._made(request, method, url, timeout)
+            client = self._client(verify, tuple(cert) if isinstance(cert, list) else cert, select_proxy(url, proxies))
+        except pinlink.Error as error:
+            raise _translated(error, request) from error
+        retries = self.max_retries
+        while True:
+            try:
+                answer = client.open(made)
+            except pinlink.Error as error:
+                try:
+                    retries = retries.increment(method, url, error=_beneath(error))
+                except (MaxRetryError, HTTPError):
+                    raise _translated(error, request) from error
+                retries.sleep()
+                continue
+            raw = HTTPResponse(
+                body=_Body(answer),
+                headers=answer.headers.pairs(),  # type: ignore[arg-type]
+                status=answer.status,
+                reason=http.client.responses.get(answer.status),
+                version=11,
+                preload_content=False,
+                decode_content=False,
+                request_method=method,
+                original_response=_Head(answer.headers),  # type: ignore[arg-type]
+            )
+            if retries.is_retry(method, answer.status, "Retry-After" in answer.headers):
+                try:
+                    retries = retries.increment(method, url, response=raw)
+                except MaxRetryError as error:
+                    if retries.raise_on_status:
+                        raw.close()
+                        kind = exceptions.RetryError if isinstance(error.reason, ResponseError) else None
+                        raise (kind or exceptions.ConnectionError)(error, request=request) from error
+                else:
+                    raw.drain_conn()
+                    retries.sleep(raw)
+                    continue
+            # What it makes of an answer needs nothing of its own state.
+            response: Response = HTTPAdapter.build_response(self, request, raw)  # type: ignore[arg-type]
+            return response
+
+    @staticmethod
+    def _made(request: PreparedRequest, method: str, url: str, timeout: Any) -> pinlink.Request:
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            parts = [part for part in tuple(timeout) if part is not None]
+            timeout = sum(parts) if parts else None
+        headers, length, expects = [], None, False
+        for name, value in request.headers.items():
+            lower = name.lower()
+            if lower == "content-length":
+                length = int(value)
+            elif lower == "expect":
+                expects = True
+            elif lower == "host" and value != url.split("://", 1)[-1].split("/", 1)[0]:
+                raise exceptions.InvalidHeader("another Host is given by the option host_header")
+            if lower not in _OWNED:
+                headers.append((name, value))
+        return pinlink.Request(
+            method, url, headers=headers, data=request.body, timeout=timeout, length=length, expect_continue=expects
+        )
+
+    def close(self) -> None:
+        """Close idle connections. A session that is used again gets new ones."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _restored, (self.max_retries, self._options, dict(self._clients))
+
+
+def _restored(max_retries: Retry, options: Dict[str, Any], clients: Dict[Any, pinlink.Client]) -> PinlinkAdapter:
+    adapter = PinlinkAdapter.__new__(PinlinkAdapter)
+    adapter.max_retries, adapter._options, adapter._clients = max_retries, options, clients
+    return adapter
+
+
+def _timed_out(error: BaseException) -> bool:
+    # A write that got no answer in time may have happened: the cause tells that it was time.
+    return isinstance(error, pinlink.TimeoutError) or isinstance(error.__cause__, pinlink.TimeoutError)
+
+
+def _beneath(error: pinlink.Error) -> Exception:
+    """The error as urllib3 has it, by which `Retry` decides."""
+    if error.delivery == "not sent":
+        kind = ConnectTimeoutError if _timed_out(error) else NewConnectionError
+        return kind(None, str(error))  # type: ignore[arg-type]
+    if _timed_out(error):
+        return ReadTimeoutError(None, "", str(error))  # type: ignore[arg-type]
+    return ProtocolError(str(error), error)
+
+
+def _translated(error: pinlink.Error, request: PreparedRequest) -> exceptions.RequestException:
+    kind: Type[exceptions.RequestException]
+    if _timed_out(error):
+        early = error.phase in _BEFORE_THE_REQUEST and error.delivery == "not sent"
+        kind = exceptions.ConnectTimeout if early else exceptions.ReadTimeout
+    elif error.kind == "Tls":
+        kind = exceptions.SSLError
+    elif error.kind == "Proxy":
+        kind = exceptions.ProxyError
+    elif error.reason == "Config.InvalidInput":
+        kind = exceptions.InvalidURL if "URL" in str(error) else exceptions.InvalidHeader
+    else:
+        kind = exceptions.ConnectionError
+    return kind(error, request=request)

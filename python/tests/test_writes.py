@@ -1,0 +1,118 @@
+"""The promise: a write has its effect once, and says what became of it."""
+
+import json
+import uuid
+
+import pytest
+
+import pinlink
+
+SCOPE = pinlink.Scope.job("orders of 2026-11-22")
+
+
+def order(box, store="sink", **arguments):
+    """A write that nobody made before, and its key."""
+    record = uuid.uuid4().hex
+    return pinlink.Request("POST", box.https(f"/{store}/{record}"), json={"id": record}, **arguments), SCOPE.key(
+        "insert", record
+    )
+
+
+def test_a_write_is_applied_once_however_often_it_is_sent(box, client):
+    request, key = order(box)
+    write = pinlink.Write(request, key, pinlink.Profile.idempotency_key())
+    assert write.guarantee == "Once"
+    outcomes = [client.write(write).outcome for _ in range(2)]
+    assert outcomes == [pinlink.Outcome.APPLIED, pinlink.Outcome.ALREADY_APPLIED]
+    assert len(box.sink()) == 1
+
+
+def test_a_plain_post_is_refused_unless_the_caller_accepts_it(box, client):
+    request, _ = order(box)
+    with pytest.raises(pinlink.WriteError) as caught:
+        client.write(pinlink.Write(request))
+    assert (caught.value.reason, caught.value.outcome) == ("Write.Unkeyed", pinlink.Outcome.REJECTED)
+    assert box.sink() == []
+    assert client.write(pinlink.Write(request, unkeyed=True)).outcome is pinlink.Outcome.APPLIED
+
+
+def test_the_same_key_with_another_body_is_refused_before_anything_is_sent(box, client):
+    request, key = order(box)
+    profile = pinlink.Profile.idempotency_key()
+    client.write(pinlink.Write(request, key, profile))
+    other = pinlink.Request("POST", request.url, json={"id": "another"})
+    with pytest.raises(pinlink.WriteError) as caught:
+        client.write(pinlink.Write(other, key, profile))
+    assert caught.value.reason == "Write.Mismatch"
+    assert len(box.sink()) == 1
+
+
+def test_a_refused_write_shows_the_answer(box, client):
+    request = pinlink.Request("POST", box.http("/status/403"), data="x")
+    with pytest.raises(pinlink.WriteError) as caught:
+        client.write(pinlink.Write(request, SCOPE.key("insert", 1), pinlink.Profile.idempotency_key()))
+    assert (caught.value.status, caught.value.outcome) == (403, "Rejected")
+    assert isinstance(caught.value.body, bytes)
+
+
+def test_many_writes_have_an_outcome_each(box, client):
+    profile = pinlink.Profile.idempotency_key()
+    writes = [pinlink.Write(*order(box), profile) for _ in range(20)]
+    writes.append(pinlink.Write(order(box)[0]))
+    outcomes = client.write_all(writes)
+    assert [outcome.outcome for outcome in outcomes[:-1]] == ["Applied"] * 20
+    assert outcomes[-1].reason == "Write.Unkeyed"
+    assert all(outcome.response.ok for outcome in outcomes[:-1])
+
+
+def test_a_batch_writes_each_item_once(box, client):
+    keys = [SCOPE.key("index", uuid.uuid4().hex) for _ in range(5)]
+    items = [(key, json.dumps({"row": row})) for row, key in enumerate(keys)]
+    batch = pinlink.Batch.elasticsearch(box.https("/es/_bulk"), "orders", items)
+    assert [outcome.outcome for outcome in client.write_batch(batch)] == ["Applied"] * 5
+    assert {outcome.outcome for outcome in client.write_batch(batch)} == {pinlink.Outcome.ALREADY_APPLIED}
+
+
+def test_every_try_is_signed(box, client):
+    seen = []
+
+    def sign(unsigned):
+        seen.append((unsigned.method, unsigned.url, unsigned.headers.get("idempotency-key"), unsigned.body))
+        return {"Authorization": f"signature {len(seen)}"}
+
+    request = pinlink.Request("POST", box.http("/echo"), data=b"row", sign=sign)
+    echo = client.send(request).json()
+    assert ["authorization", "signature 1"] in echo["headers"]
+    assert seen == [("POST", box.http("/echo"), None, b"row")]
+
+    def fail(unsigned):
+        raise LookupError("no key")
+
+    with pytest.raises(LookupError):
+        client.send(pinlink.Request("POST", box.http("/echo"), data=b"row", sign=fail))
+    assert client.get(box.http("/rows/1")).ok
+
+
+def test_a_read_settles_an_unknown_outcome(box, client):
+    asked = []
+
+    def reads(answer):
+        asked.append(answer.status)
+        return answer.ok
+
+    question = pinlink.Request("GET", box.https("/rows/1"))
+    request = pinlink.Request("POST", box.http("/delay/60000"), data="x", timeout=2)
+    key = SCOPE.key("insert", uuid.uuid4().hex)
+    write = pinlink.Write(request, key, pinlink.Profile.idempotency_key(), verify=(question, reads))
+    assert client.write(write).outcome in ("Applied", "AlreadyApplied")
+    assert asked == [200]
+
+
+def test_a_profile_of_one_s_own_marks_its_answers(box, client):
+    profile = pinlink.Profile.header("X-Request-Id").form("uuid").memory(1800).mark(404, "AlreadyApplied")
+    write = pinlink.Write(pinlink.Request("POST", box.http("/status/404"), data="x"), SCOPE.key("insert", 2), profile)
+    assert client.write(write).outcome is pinlink.Outcome.ALREADY_APPLIED
+    with pytest.raises(pinlink.ConfigError):
+        profile.mark(200, "Perhaps")
+    with pytest.raises(pinlink.ConfigError):
+        pinlink.Write(pinlink.Request("POST", box.http("/")), SCOPE.key("insert", 3))
