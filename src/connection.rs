@@ -25,7 +25,7 @@ use crate::request::{OwnFields, Request};
 use crate::response::{Headers, Trailers};
 use crate::stream::{Io, Meter};
 use crate::sys;
-use crate::upload::Upload;
+use crate::upload::{UNREADABLE, Upload};
 use crate::watch::{Bounds, Keeping, READS_IN_A_BREATH, Watch, answered};
 use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 
@@ -305,11 +305,7 @@ impl Connection {
                         breath -= sent - of_head;
                         if breath == 0 && !body.is_empty() {
                             breath = SENT_IN_A_BREATH;
-                            if watch.is_over(Instant::now()) {
-                                return Poll::Ready(Err(watch.late(&self.meter)));
-                            }
-                            drive::look_again();
-                            match self.listen(cx, bounds, watch) {
+                            match self.take_a_breath(cx, bounds, watch) {
                                 Ok(None) => {}
                                 heard => return Poll::Ready(heard),
                             }
@@ -373,19 +369,14 @@ impl Connection {
                             pieces += 1;
                             // A source and a far side that are both faster than we are never let a write wait.
                             if pieces.is_multiple_of(READS_IN_A_BREATH) {
-                                if watch.is_over(Instant::now()) {
-                                    return Poll::Ready(Err(watch.late(&self.meter)));
-                                }
-                                drive::look_again();
-                                match self.listen(cx, bounds, watch) {
+                                match self.take_a_breath(cx, bounds, watch) {
                                     Ok(None) => {}
                                     heard => return Poll::Ready(heard),
                                 }
                             }
                         }
                         Poll::Ready(Err(error)) => {
-                            let detail = "the request's body could not be read from its source";
-                            let failed = watch.failed(&self.meter, Reason::CanceledBody, detail);
+                            let failed = watch.failed(&self.meter, Reason::CanceledBody, UNREADABLE);
                             return Poll::Ready(Err(failed.with_source(error)));
                         }
                         Poll::Pending if is_out => {
@@ -454,6 +445,15 @@ impl Connection {
             Ok(None) => watch.poll(cx, &self.meter).map(Err),
             heard => Poll::Ready(heard),
         }
+    }
+
+    /// Between the parts of a body that never has to wait: the deadline holds for it too, and the far side is heard.
+    fn take_a_breath(&mut self, cx: &mut Context<'_>, bounds: &Bounds, watch: &mut Watch) -> Result<Early> {
+        if watch.is_over(Instant::now()) {
+            return Err(watch.late(&self.meter));
+        }
+        drive::look_again();
+        self.listen(cx, bounds, watch)
     }
 
     /// What the far side has said so far, without waiting: a head, if it is one.

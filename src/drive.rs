@@ -36,7 +36,7 @@ thread_local! {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupt {
-    /// Asked on the calling thread, at least every 50 ms while a call waits.
+    /// Asked on the calling thread, at least every 40 ms while a call waits.
     pub asks: fn(usize) -> bool,
     /// What it is given: a pointer or a handle that is good on this thread while the call lasts.
     pub of: usize,

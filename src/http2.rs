@@ -28,7 +28,7 @@ use crate::request::{OwnFields, Request};
 use crate::response::{Headers, Packing, Trailers};
 use crate::stream::{Io, Meter};
 use crate::tls;
-use crate::upload::Upload;
+use crate::upload::{UNREADABLE, Upload};
 use crate::watch::{Bounds, Keeping, Watch};
 use crate::wire::Fault;
 
@@ -628,8 +628,7 @@ impl Sending {
                 match self.upload.poll_piece(cx) {
                     Poll::Ready(Ok(piece)) => self.piece = piece,
                     Poll::Ready(Err(error)) => {
-                        let detail = "the request's body could not be read from its source";
-                        let failed = line.watch.failed(&line.meter, Reason::CanceledBody, detail);
+                        let failed = line.watch.failed(&line.meter, Reason::CanceledBody, UNREADABLE);
                         return Poll::Ready(Err(failed.with_source(error)));
                     }
                     Poll::Pending => {

@@ -21,6 +21,9 @@ use crate::process::{self, Task};
 /// memory.
 const PIECE: usize = 128 * 1024;
 
+/// What the error says where the source fails.
+pub(crate) const UNREADABLE: &str = "the request's body could not be read from its source";
+
 /// A body that is being sent.
 pub(crate) struct Upload {
     supply: Supply,

@@ -23,7 +23,7 @@ use crate::profile::{Meaning, Profile};
 use crate::request::{Keying, Request};
 use crate::response::Response;
 use crate::retry;
-use crate::upload::Upload;
+use crate::upload::{UNREADABLE, Upload};
 use crate::write::{Batch, Conclusion, Fingerprint, Prepared, Write, Written, label};
 
 impl Core {
@@ -361,10 +361,7 @@ async fn spool(content: &Content, most: usize) -> Result<Content> {
     let mut upload = Upload::begin(content).ok_or_else(spent)?;
     let mut read = BytesMut::new();
     while read.len() <= most {
-        let piece = poll_fn(|cx| upload.poll_piece(cx)).await.map_err(|error| {
-            let detail = "the request's body could not be read from its source";
-            Error::new(Reason::CanceledBody, Phase::Configure, detail).with_source(error)
-        })?;
+        let piece = next_piece(&mut upload).await?;
         if piece.is_empty() {
             return Ok(Content::Whole(read.freeze()));
         }
@@ -384,6 +381,13 @@ async fn spool(content: &Content, most: usize) -> Result<Content> {
     Ok(Content::once(Source::Stream(Box::pin(rest)), once.length()))
 }
 
+/// The next piece of a body that is read before anything is sent.
+async fn next_piece(upload: &mut Upload) -> Result<Bytes> {
+    poll_fn(|cx| upload.poll_piece(cx))
+        .await
+        .map_err(|error| Error::new(Reason::CanceledBody, Phase::Configure, UNREADABLE).with_source(error))
+}
+
 /// The hash of a body that can be read again.
 async fn fingerprint(content: &Content, deadline: Instant) -> Result<Fingerprint> {
     if let Some(whole) = content.at_once() {
@@ -392,10 +396,7 @@ async fn fingerprint(content: &Content, deadline: Instant) -> Result<Fingerprint
     let mut upload = Upload::begin(content).ok_or_else(|| Error::input("the body can't be read"))?;
     let mut hash = Context::new(&SHA256);
     loop {
-        let piece = poll_fn(|cx| upload.poll_piece(cx)).await.map_err(|error| {
-            let detail = "the request's body could not be read from its source";
-            Error::new(Reason::CanceledBody, Phase::Configure, detail).with_source(error)
-        })?;
+        let piece = next_piece(&mut upload).await?;
         if piece.is_empty() {
             let digest = hash.finish();
             return Ok(Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes")));
