@@ -8,6 +8,7 @@
 //! Begin at [`Client::builder`]; the options are in [`config`].
 
 mod adaptive;
+mod advice;
 mod asynchronous;
 mod batch;
 mod blocking;
@@ -19,7 +20,9 @@ mod connection;
 mod crowd;
 mod decode;
 mod detached;
+mod doctor;
 mod drive;
+mod environment;
 mod error;
 mod event;
 mod exchange;
@@ -44,6 +47,7 @@ mod profile;
 mod proxy;
 mod race;
 mod raw;
+mod reason;
 mod redirect;
 mod request;
 mod resolve;
@@ -64,13 +68,16 @@ mod wire;
 mod write;
 mod writing;
 
+pub use advice::{Cause, Certainty, Layer};
 pub use asynchronous::AsyncClient;
 pub use blocking::Client;
 pub use claim::{Attempt, Entry, Ledger, Settled};
 pub use config::Builder;
 #[doc(hidden)]
 pub use detached::{Detached, spawn};
+pub use doctor::{Diagnosis, Examination, Stage, Step, Target};
 pub use drive::{Interrupt, interruptible};
+pub use environment::{Fact, Verdict};
 pub use error::{Delivery, Error, Kind, Outcome, Phase, Reason, Result};
 pub use event::{Latency, Stats};
 pub use incoming::{AsyncReader, Reader};

@@ -39,6 +39,18 @@ pub(crate) fn send_vectored(socket: RawFd, slices: &[io::IoSlice<'_>]) -> io::Re
     checked(unsafe { libc::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
+/// The version of the C library, where it is GNU's.
+pub(crate) fn libc_version() -> Option<String> {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: it takes nothing and returns a pointer to a constant, NUL-terminated string.
+        let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+        version.to_str().ok().map(str::to_owned)
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
+}
+
 /// Sets how long a waiting `recv` waits at most.
 pub(crate) fn set_receive_timeout(socket: RawFd, timeout: Duration) -> io::Result<()> {
     let value = libc::timeval { tv_sec: timeout.as_secs() as _, tv_usec: timeout.subsec_micros() as _ };

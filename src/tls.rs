@@ -7,9 +7,11 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::client::{ClientSessionMemoryCache, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -105,6 +107,25 @@ pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).map_err(|_| Error::input(format!("{host:?} can't be a TLS server name")))
 }
 
+/// When the first certificate of a verified chain ends; nothing where none is verified.
+pub(crate) fn chain_ends(config: &Config, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Option<Timestamp> {
+    if config.danger_accept_any_certificate {
+        return None;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(roots(config).ok()?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok()?;
+    let (own, rest) = chain.split_first()?;
+    // Verified in the year 9999 the chain is refused with the time at which it ended.
+    let late = UnixTime::since_unix_epoch(Duration::from_secs(253_370_764_800));
+    match verifier.verify_server_cert(own, rest, name, &[], late) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Timestamp::from_second(i64::try_from(not_after.as_secs()).ok()?).ok()
+        }
+        _ => Some(Timestamp::MAX),
+    }
+}
+
 /// The reason and the words for a failed handshake.
 pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
@@ -138,7 +159,7 @@ pub(crate) fn failure(error: &io::Error) -> (Reason, String) {
 /// The failure in words. Where it is a matter of time the local time is named: a clock can be wrong too.
 fn describe(error: &rustls::Error) -> String {
     let at = |time: u64| {
-        let time = i64::try_from(time).ok().and_then(|time| jiff::Timestamp::from_second(time).ok());
+        let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_second(time).ok());
         time.map_or_else(|| "a time beyond all calendars".to_owned(), |time| time.to_string())
     };
     match error {

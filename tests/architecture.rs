@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// From the client a caller sees down to the leaves.
 const ORDER: &[&str] = &[
+    "doctor",
     "claim",
     "detached",
     "store",
@@ -36,6 +37,7 @@ const ORDER: &[&str] = &[
     "stream",
     "drive",
     "process",
+    "environment",
     "sys",
     "limit",
     "crowd",
@@ -65,12 +67,15 @@ const ORDER: &[&str] = &[
     "response",
     "origin",
     "error",
+    "advice",
+    "reason",
 ];
 
 /// Decides and never waits: neither sockets nor clocks nor randomness of its own.
 const PURE: &[&str] = &[
     "wire", "flood", "crowd", "adaptive", "idle", "redirect", "decode", "proxy", "race", "retry", "limit", "policy",
     "origin", "request", "response", "error", "config", "value", "key", "profile", "write", "memory", "sql", "ledger",
+    "advice", "reason",
 ];
 
 fn source(module: &str) -> String {

@@ -49,6 +49,7 @@ exits! {
     Stream = 92 "the HTTP/2 stream was refused";
     Proxy = 97 "the proxy refused, or broke its protocol";
     Expired = 100 "`pins show` found expired pins";
+    Unreachable = 101 "`doctor` found a target that can't be reached";
 }
 
 /// The table as `--help` prints it.

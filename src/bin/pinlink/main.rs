@@ -9,6 +9,7 @@
 mod curl;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod encode;
 mod exit;
 mod get;
@@ -39,6 +40,8 @@ enum Command {
     /// Show, merge, thin out and import pin sets
     #[command(subcommand)]
     Pins(pins::Pins),
+    /// Look at the way to each target, step by step, and say what is probably missing
+    Doctor(doctor::Doctor),
     /// Print the table of options: name, type, default, range and reason
     Options(options::Options),
     /// Run a job twice against a hostile network: as people write it today, and with pinlink
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Get(get) => get.run(),
         Command::Resolve(resolve) => resolve.run(),
         Command::Pins(pins) => pins.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Options(options) => options.run(),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(),
