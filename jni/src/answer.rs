@@ -49,6 +49,12 @@ impl Failure {
     pub(crate) const PANIC: Failure = Failure::Own(Reason::Internal, "a native function panicked");
     /// A text that should be an address is none.
     pub(crate) const ADDRESS: Failure = Failure::Own(Reason::ConfigInput, "a pin is an IP address, not a name");
+    /// The socket was closed by another thread.
+    pub(crate) const CLOSED_SOCKET: Failure = Failure::Own(Reason::Closed, "the socket was closed");
+    /// The time that a socket's user gave is over.
+    pub(crate) const LATE: Failure = Failure::Own(Reason::ConnectTimeout, "not connected within the time given");
+    /// A number that should be a port is none.
+    pub(crate) const PORT: Failure = Failure::Own(Reason::ConfigInput, "a port is 1 to 65535");
     /// The answer is beyond what a Java array holds.
     const TOO_LARGE: Failure =
         Failure::Own(Reason::LimitBody, "the answer is larger than a Java array can be: open it, or lower max_body");

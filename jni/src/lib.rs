@@ -18,6 +18,7 @@ mod packet;
 mod pins;
 mod request;
 mod rows;
+mod sockets;
 mod stats;
 mod upcall;
 mod writes;

@@ -4,11 +4,13 @@
 //! Java makes the exception. No panic gets through to the JVM, and no object of it is kept.
 
 use std::ffi::{CStr, c_void};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use jni::objects::{JByteArray, JByteBuffer, JClass, JObject, JObjectArray, JString};
 use jni::strings::JNIStr;
-use jni::sys::{jint, jlong};
+use jni::sys::{jboolean, jint, jlong};
 use jni::{Env, EnvUnowned, NativeMethod, Outcome, jni_str};
 use pinlink::{AsyncClient, Client, Detached, interruptible};
 
@@ -17,6 +19,7 @@ use crate::attachments::Attachments;
 use crate::handles::{Handles, Slots};
 use crate::packet::{Packing, Room, Unpacking};
 use crate::upcall::{self, Pending};
+use crate::sockets::{self, Trouble};
 use crate::{fault, interrupt, opened, options, pins, request, rows, stats, writes};
 
 /// The class whose methods these are.
@@ -27,6 +30,9 @@ const IN_A_SLOT: jint = -1;
 
 /// The most that one read brings: what one piece of an answer holds.
 const MOST_READ: usize = 256 * 1024;
+
+/// The most bytes that one crossing of a socket's carries: what the JDK's own sockets take at once.
+const MOST_CARRIED: usize = 64 * 1024;
 
 /// What a handle stands for.
 #[derive(Clone)]
@@ -74,6 +80,17 @@ pub(crate) fn register(env: &mut Env<'_>, class: &JClass<'_>) -> jni::errors::Re
         method(jni_str!("repin"), jni_str!("(J[B)[B"), repin as *mut c_void),
         method(jni_str!("stats"), jni_str!("(J)[B"), stats_of as *mut c_void),
         method(jni_str!("pinSet"), jni_str!("([B)[B"), pin_set as *mut c_void),
+        method(jni_str!("makeSocket"), jni_str!("()J"), make_socket as *mut c_void),
+        method(jni_str!("connect"), jni_str!("(JJ[B)[B"), connect as *mut c_void),
+        method(jni_str!("receive"), jni_str!("(J[BIII)I"), receive as *mut c_void),
+        method(jni_str!("transmit"), jni_str!("(J[BII)I"), transmit as *mut c_void),
+        method(jni_str!("available"), jni_str!("(J)I"), available as *mut c_void),
+        method(jni_str!("shut"), jni_str!("(JZ)I"), shut as *mut c_void),
+        method(jni_str!("urge"), jni_str!("(JI)I"), urge as *mut c_void),
+        method(jni_str!("option"), jni_str!("(JI)J"), option as *mut c_void),
+        method(jni_str!("setOption"), jni_str!("(JII)I"), set_option as *mut c_void),
+        method(jni_str!("meaning"), jni_str!("(I)Ljava/lang/String;"), meaning as *mut c_void),
+        method(jni_str!("closeSocket"), jni_str!("(J)V"), close_socket as *mut c_void),
     ];
     // SAFETY: they are static methods, and every function's second parameter is the class.
     unsafe { env.register_native_methods(class, &methods) }
@@ -457,4 +474,135 @@ extern "system" fn pin_set<'local>(
     packet: JByteArray<'local>,
 ) -> JByteArray<'local> {
     converse("pinSet", env, packet, pins::operate)
+}
+
+/// A number for a socket that is not connected yet; 0 where it panics, which is none.
+extern "system" fn make_socket<'local>(_env: EnvUnowned<'local>, _class: JClass<'local>) -> jlong {
+    caught("makeSocket", sockets::make).unwrap_or(0)
+}
+
+/// Connects a socket to the packet's host and answers with the addresses of both ends.
+extern "system" fn connect<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    client: jlong,
+    socket: jlong,
+    packet: JByteArray<'local>,
+) -> JByteArray<'local> {
+    let packet = bytes_of(&mut env, &packet).unwrap_or_default();
+    let interrupt = interrupt::of(&env);
+    let connected = || sockets::connect(&find(client)?, socket, interrupt, Unpacking::new(&packet));
+    let answer = answering("connect", || connected().into());
+    in_an_array(&mut env, answer)
+}
+
+/// A socket function's outcome: what it brings, or a [`Trouble`] below zero.
+fn plain(name: &str, work: impl FnOnce() -> Result<jint, Trouble>) -> jint {
+    caught(name, work).unwrap_or(Err(Trouble::Panic)).unwrap_or_else(Trouble::code)
+}
+
+/// Reads into an array, for at most so many milliseconds (0 for ever); returns how many bytes, 0 at the end.
+extern "system" fn receive<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    socket: jlong,
+    into: JByteArray<'local>,
+    offset: jint,
+    length: jint,
+    timeout: jint,
+) -> jint {
+    let interrupt = interrupt::of(&env);
+    let patience = u64::try_from(timeout).ok().filter(|timeout| *timeout > 0).map(Duration::from_millis);
+    let length = usize::try_from(length).unwrap_or(0).min(MOST_CARRIED);
+    let mut piece: Vec<u8> = Vec::with_capacity(length);
+    plain("receive", || {
+        let space: &mut [MaybeUninit<u8>] = &mut piece.spare_capacity_mut()[..length];
+        let got = sockets::receive(socket, space, patience, interrupt)?;
+        // SAFETY: the kernel has written so many bytes from the start of the capacity.
+        unsafe { piece.set_len(got) };
+        let stored = env.with_env(|env| into.set_region(env, offset, upcall::as_java(&piece)));
+        match stored.into_outcome() {
+            Outcome::Ok(()) => Ok(jint::try_from(got).unwrap_or(jint::MAX)),
+            Outcome::Err(_) | Outcome::Panic(_) => Err(Trouble::Panic),
+        }
+    })
+}
+
+/// Writes so many bytes of an array.
+extern "system" fn transmit<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    socket: jlong,
+    bytes: JByteArray<'local>,
+    offset: jint,
+    length: jint,
+) -> jint {
+    let interrupt = interrupt::of(&env);
+    plain("transmit", || {
+        let mut piece = vec![0_i8; usize::try_from(length).unwrap_or(0).min(MOST_CARRIED)];
+        let (mut from, end) = (offset, offset.saturating_add(length));
+        while from < end {
+            let size = usize::try_from(end - from).unwrap_or(0).min(piece.len());
+            let copied = env.with_env(|env| bytes.get_region(env, from, &mut piece[..size]));
+            let Outcome::Ok(()) = copied.into_outcome() else { return Err(Trouble::Panic) };
+            sockets::transmit(socket, upcall::as_ours(&piece[..size]), interrupt)?;
+            from += jint::try_from(size).unwrap_or(jint::MAX);
+        }
+        Ok(0)
+    })
+}
+
+extern "system" fn available<'local>(_env: EnvUnowned<'local>, _class: JClass<'local>, socket: jlong) -> jint {
+    plain("available", || sockets::available(socket))
+}
+
+extern "system" fn shut<'local>(
+    _env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    socket: jlong,
+    is_output: jboolean,
+) -> jint {
+    plain("shut", || sockets::shut(socket, is_output).map(|()| 0))
+}
+
+extern "system" fn urge<'local>(_env: EnvUnowned<'local>, _class: JClass<'local>, socket: jlong, byte: jint) -> jint {
+    plain("urge", || sockets::urge(socket, byte.to_le_bytes()[0]).map(|()| 0))
+}
+
+/// The value of an option: an `int`, or a [`Trouble`] below all of those.
+extern "system" fn option<'local>(
+    _env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    socket: jlong,
+    number: jint,
+) -> jlong {
+    let value = caught("option", || sockets::option(socket, number)).unwrap_or(Err(Trouble::Panic));
+    value.map_or_else(|trouble| jlong::from(jint::MIN) + jlong::from(trouble.code()), jlong::from)
+}
+
+extern "system" fn set_option<'local>(
+    _env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    socket: jlong,
+    number: jint,
+    value: jint,
+) -> jint {
+    plain("setOption", || sockets::set_option(socket, number, value).map(|()| 0))
+}
+
+/// What a number of the kernel's means, in its words.
+extern "system" fn meaning<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    number: jint,
+) -> JString<'local> {
+    let meaning = std::io::Error::from_raw_os_error(number).to_string();
+    match env.with_env(|env| env.new_string(&meaning)).into_outcome() {
+        Outcome::Ok(meaning) => meaning,
+        Outcome::Err(_) | Outcome::Panic(_) => JString::null(),
+    }
+}
+
+extern "system" fn close_socket<'local>(_env: EnvUnowned<'local>, _class: JClass<'local>, socket: jlong) {
+    caught("closeSocket", || sockets::close(socket));
 }

@@ -133,3 +133,8 @@ pub(crate) fn as_java(bytes: &[u8]) -> &[i8] {
     // SAFETY: the same bytes, of the same size and alignment, for as long.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
+
+pub(crate) fn as_ours(bytes: &[i8]) -> &[u8] {
+    // SAFETY: the same bytes, of the same size and alignment, for as long.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+}

@@ -1,5 +1,6 @@
 package io.github.pinlink;
 
+import java.net.Socket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -9,6 +10,7 @@ import java.util.Objects;
 import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
+import javax.net.SocketFactory;
 
 /**
  * A client: resolved, pinned, pooled, bounded. Build one per process and keep it; it is safe to share between threads.
@@ -27,9 +29,11 @@ import java.util.function.Function;
  */
 public final class Client implements AutoCloseable {
     private final long handle;
+    private final boolean isShared;
 
-    private Client(long handle) {
+    private Client(long handle, boolean isShared) {
         this.handle = handle;
+        this.isShared = isShared;
     }
 
     /**
@@ -209,6 +213,48 @@ public final class Client implements AutoCloseable {
     }
 
     /**
+     * A connection to a declared {@code tcp://host:port}, for protocols that are not HTTP: pinned, raced, and counted
+     * against the caps until it is closed. It keeps the host's name, so that TLS over it verifies that one.
+     *
+     * @param host a declared host
+     * @param port its port
+     * @return the socket, connected; a thread that waits on it and is interrupted closes it
+     * @throws PinlinkException as {@link #send(Request)} for what was not sent; of {@link Kind#POLICY} for a host
+     *     that is not declared
+     */
+    public Socket connect(String host, int port) throws PinlinkException {
+        // Not here: whoever has no sockets would load their classes when this one is verified.
+        return PinnedSockets.connected(this, host, port);
+    }
+
+    /**
+     * Makes sockets as {@link #connect(String, int)} does, for drivers that take a factory.
+     *
+     * @return the factory, whose sockets are connected by whoever asks for them
+     */
+    public SocketFactory socketFactory() {
+        return PinnedSockets.of(this, null, 0);
+    }
+
+    /**
+     * Makes sockets that are connected when they are made, for drivers that look names up themselves and take a
+     * factory.
+     *
+     * @param host a declared host, which all of them are connected to
+     * @param port its port
+     * @return the factory
+     */
+    public SocketFactory socketFactory(String host, int port) {
+        return PinnedSockets.of(this, host, port);
+    }
+
+    /** Connects a native socket; answers with both ends' addresses. */
+    byte[] connect(long socket, byte[] packet) throws PinlinkException {
+        refuseInterrupted();
+        return Native.connect(handle, socket, packet);
+    }
+
+    /**
      * What is pinned now.
      *
      * @return a copy
@@ -232,6 +278,15 @@ public final class Client implements AutoCloseable {
             packet.put(address);
         }
         Unpacking.value(Native.repin(handle, packet.toArray()));
+    }
+
+    /**
+     * Whether this is the client that everybody in this process shares, whose {@link #stats()} are of all of them.
+     *
+     * @return true where it came from {@link Builder#buildShared()} or {@link #shared(Map)}
+     */
+    public boolean isShared() {
+        return isShared;
     }
 
     /**
@@ -381,7 +436,7 @@ public final class Client implements AutoCloseable {
             loadLibrary();
             refuseInterrupted();
             Packet packet = packOptions(Packet.inArray(1024).put(isShared));
-            return new Client(Unpacking.value(Native.build(packet.toArray())).longer());
+            return new Client(Unpacking.value(Native.build(packet.toArray())).longer(), isShared != 0);
         }
 
         void loadLibrary() throws PinlinkException {

@@ -10,6 +10,15 @@ final class Native {
     /** What {@link #send} returns where the answer waits in a slot. */
     static final int IN_A_SLOT = -1;
 
+    /** What functions of sockets return below zero: these, or a number of the kernel's, negated. */
+    static final int SOCKET_TIMED_OUT = -4096;
+
+    static final int SOCKET_CLOSED = -4097;
+
+    static final int SOCKET_INTERRUPTED = -4098;
+
+    static final int SOCKET_PANIC = -4099;
+
     private Native() {}
 
     static native String version();
@@ -75,4 +84,31 @@ final class Native {
 
     /** Whatever is done with a pin set that is no client's. */
     static native byte[] pinSet(byte[] operation);
+
+    /** A number for a socket, which can be closed from now on. */
+    static native long makeSocket();
+
+    /** Connects it to the packet's host; answers with the addresses of both ends. */
+    static native byte[] connect(long client, long socket, byte[] packet);
+
+    /** How many bytes were read, 0 at the end; waits for so many milliseconds, or for ever where that is 0. */
+    static native int receive(long socket, byte[] into, int offset, int length, int timeout);
+
+    static native int transmit(long socket, byte[] bytes, int offset, int length);
+
+    static native int available(long socket);
+
+    static native int shut(long socket, boolean isOutput);
+
+    static native int urge(long socket, int octet);
+
+    /** The value of a {@link SocketFlag}, or a failure's number below those of all values. */
+    static native long option(long socket, int flag);
+
+    static native int setOption(long socket, int flag, int value);
+
+    /** What a number of the kernel's means. */
+    static native String meaning(int number);
+
+    static native void closeSocket(long socket);
 }

@@ -1,6 +1,10 @@
 package io.github.pinlink;
 
 import java.io.ByteArrayInputStream;
+import java.io.InputStream;
+import java.net.Socket;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Collections;
@@ -19,10 +23,30 @@ final class Exercise {
 
     static Client client(String[] arguments) throws PinlinkException {
         return Client.builder()
-                .hosts(arguments[0])
+                .hosts(arguments[0], arguments[0].replace("http:", "tcp:"))
                 .nameservers(arguments[1])
                 .allowAddresses("127.0.0.0/8")
                 .build();
+    }
+
+    /** A request by hand, over a socket for what is not HTTP. */
+    static void talk(Client client, String url) throws Exception {
+        URI target = URI.create(url);
+        try (Socket socket = client.connect(target.getHost(), target.getPort())) {
+            String request = "GET /rows/1 HTTP/1.1\r\nhost: " + target.getAuthority() + "\r\nconnection: close\r\n\r\n";
+            socket.setSoTimeout(10_000);
+            socket.getOutputStream().write(request.getBytes(StandardCharsets.US_ASCII));
+            byte[] answer = new byte[4096];
+            int length = 0;
+            InputStream in = socket.getInputStream();
+            for (int got = in.read(answer); got >= 0; got = in.read(answer, length, answer.length - length)) {
+                length += got;
+            }
+            String text = new String(answer, 0, length, StandardCharsets.US_ASCII);
+            check(text.startsWith("HTTP/1.1 200") && socket.getSendBufferSize() > 0, text);
+            socket.setSoLinger(true, 1);
+            check(socket.getInputStream().available() == 0, "available");
+        }
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -48,6 +72,7 @@ final class Exercise {
                 }
                 check(total == 100_000 && answer.trailers().isEmpty(), total);
             }
+            talk(client, url);
             Key key = Scope.job("exercise").key("o", 1);
             Profile profile = Profile.header("x").storesFailures(true);
             Write write = Write.of(Request.post(url + "/status/500").body("{}"), key, profile)

@@ -124,6 +124,7 @@ class SafetyTest {
                 new Call("repin", () -> client.repin(box.host(), "127.0.0.1")),
                 new Call("stats", client::stats),
                 new Call("pinSet", () -> PinSet.parse("{}")),
+                new Call("connect", () -> client.connect(box.host(), 1)),
             };
             try {
                 for (Call call : calls) {
