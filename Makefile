@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 JAVA_25 := $(firstword $(wildcard /usr/lib/jvm/temurin-25*/bin/java))
 JAVA := $(firstword $(wildcard /usr/lib/jvm/java-17*/bin/java)) $(JAVA_25)
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-MAVEN := mvn --quiet --batch-mode --file jni/java -Dpinlink.target=$(TARGET)/debug
+MAVEN := mvn --quiet --batch-mode --file jni -Dpinlink.target=$(TARGET)/debug
 # What builds for a glibc of 2012: zig's linker, and cargo's way to it.
 ZIG := $(TARGET)/zig/bin
 LINUX := x86_64-unknown-linux-gnu
@@ -47,7 +47,7 @@ test: ## Runs every test of every language
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 	$(CARGO) build --quiet -p pinlink-jni -p pinlink-python -p pinlink-box
 	$(MAVEN) test
-	$(if $(JAVA_25),$(MAVEN) surefire:test -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED)
+	$(if $(JAVA_25),$(MAVEN) test -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED)
 	python3 python/tests/run.py $(or $(CARGO_TARGET_DIR),target) $(PYTHONS)
 
 soak-writes: ## Kills and re-executes 1,000 writing jobs, derives 10,000,000 keys, explores the ledger (some minutes)
@@ -96,8 +96,8 @@ dist-java:
 	@$(CARGO) build --quiet -p pinlink-box
 	@rm -rf $(JAVA_DIST)
 	@install -D -t $(JAVA_DIST)/native/io/github/pinlink/native/linux-x86_64 $(TARGET)/$(LINUX)/release/libpinlink_jni.so
-	@$(MAVEN) package -DskipTests -Dpinlink.build=target/dist
+	@$(MAVEN) package --projects java -DskipTests -Dpinlink.build=target/dist
 	@jni/inspect $(JAVA_DIST)/pinlink-$(VERSION).jar $(TARGET)/debug/pinlink-box $(JAVA_DIST)/test-classes $(JAVA)
 	@mkdir -p dist/maxcompute && cp $(JAVA_DIST)/pinlink-$(VERSION)*.jar dist/
 	@cp $(JAVA_DIST)/pinlink-$(VERSION).jar dist/maxcompute/
-	@sed 's/@VERSION@/$(VERSION)/' jni/java/maxcompute/commands.sql >dist/maxcompute/commands.sql
+	@sed 's/@VERSION@/$(VERSION)/g' jni/java/maxcompute/commands.sql >dist/maxcompute/commands.sql

@@ -33,7 +33,7 @@ final class Failure {
         body = fields.bytes();
     }
 
-    private Failure(Reason reason, String detail) {
+    Failure(Reason reason, String detail) {
         this.reason = reason;
         phase = Phase.CONFIGURE;
         delivery = Delivery.NOT_SENT;

@@ -3,13 +3,21 @@ package io.github.pinlink;
 import java.io.File;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.URISyntaxException;
+import java.net.URL;
+import java.security.AccessController;
+import java.security.CodeSource;
+import java.security.PrivilegedAction;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 
 /**
  * Finds the native library and loads it, once per class loader: an explicit path, then a file of its name in the
@@ -136,27 +144,84 @@ final class Library {
     private boolean loadEmbedded() {
         String architecture = property("os.arch");
         String resource = "native/linux-" + ("amd64".equals(architecture) ? "x86_64" : architecture) + "/" + FILE;
-        try (InputStream probe = Library.class.getResourceAsStream(resource)) {
-            if (probe == null) {
-                attempts.add("the jar: it holds no " + resource);
-                return false;
-            }
-        } catch (IOException unreadable) {
-            note("the jar", unreadable);
-            return false;
-        }
         return loadCopy("the jar", null, resource);
+    }
+
+    /**
+     * A resource of this jar, or null. With this jar's own rights: in a sandbox those of the function that calls don't
+     * reach so far.
+     */
+    private static InputStream open(String resource) {
+        return AccessController.doPrivileged(new PrivilegedAction<InputStream>() {
+            @Override
+            public InputStream run() {
+                InputStream entry = entry(resource);
+                return entry == null ? Library.class.getResourceAsStream(resource) : entry;
+            }
+        });
+    }
+
+    /**
+     * The same out of the jar file itself, or null where there is none: a class loader would look through all of the
+     * JDK's modules first, which on some costs more than the client.
+     */
+    private static InputStream entry(String resource) {
+        ZipFile jar = null;
+        InputStream entry = null;
+        try {
+            CodeSource source = Library.class.getProtectionDomain().getCodeSource();
+            URL location = source == null ? null : source.getLocation();
+            if (location == null || !"file".equals(location.getProtocol()) || !location.getPath().endsWith(".jar")) {
+                return null;
+            }
+            jar = new ZipFile(new File(location.toURI()));
+            ZipEntry found = jar.getEntry("io/github/pinlink/" + resource);
+            entry = found == null ? null : new Entry(jar, jar.getInputStream(found));
+            return entry;
+        } catch (IOException | SecurityException | URISyntaxException | IllegalArgumentException unreadable) {
+            // A class loader may have it all the same.
+            return null;
+        } finally {
+            if (jar != null && entry == null) {
+                close(jar);
+            }
+        }
+    }
+
+    private static void close(ZipFile jar) {
+        try {
+            jar.close();
+        } catch (IOException ignored) {
+            // It was only read.
+        }
+    }
+
+    /** A stream that closes its jar. */
+    private static final class Entry extends FilterInputStream {
+        private final ZipFile jar;
+
+        Entry(ZipFile jar, InputStream in) {
+            super(in);
+            this.jar = jar;
+        }
+
+        @Override
+        public void close() throws IOException {
+            super.close();
+            jar.close();
+        }
     }
 
     /** Puts a copy of a file, or where that is null of a resource, into the first folder that it can be loaded from. */
     private boolean loadCopy(String what, File source, String resource) {
         for (String folder : folders()) {
             File file = null;
-            try {
+            try (InputStream in = source == null ? open(resource) : new FileInputStream(source)) {
+                if (in == null) {
+                    attempts.add(what + ": it holds no " + resource);
+                    return false;
+                }
                 file = unique(folder);
-                InputStream in = source == null
-                        ? Library.class.getResourceAsStream(resource)
-                        : new FileInputStream(source);
                 write(in, file);
                 System.load(file.getAbsolutePath());
                 if (isOurs(file.getPath())) {
@@ -206,9 +271,9 @@ final class Library {
     }
 
     /** Writes it under another name first: nobody finds half a library under this one. */
-    private static void write(InputStream source, File file) throws IOException {
+    private static void write(InputStream in, File file) throws IOException {
         File half = new File(file.getPath() + ".half");
-        try (InputStream in = source; OutputStream out = new FileOutputStream(half)) {
+        try (OutputStream out = new FileOutputStream(half)) {
             byte[] piece = new byte[1 << 16];
             for (int got = in.read(piece); got >= 0; got = in.read(piece)) {
                 out.write(piece, 0, got);

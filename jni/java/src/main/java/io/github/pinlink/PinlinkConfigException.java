@@ -7,4 +7,13 @@ public class PinlinkConfigException extends PinlinkException {
     PinlinkConfigException(Failure failure) {
         super(failure);
     }
+
+    /**
+     * A mistake that an adapter finds: {@link Reason#CONFIG_INVALID_INPUT}.
+     *
+     * @param detail what is wrong and what to do instead, without secrets
+     */
+    public PinlinkConfigException(String detail) {
+        super(new Failure(Reason.CONFIG_INVALID_INPUT, detail));
+    }
 }

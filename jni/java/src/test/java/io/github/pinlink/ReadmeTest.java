@@ -29,7 +29,10 @@ class ReadmeTest {
     private static final Pattern BLOCK = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
 
     /** What the README's readers have at hand. */
-    private static final String AROUND = "import io.github.pinlink.*;\n"
+    private static final String AROUND = "import com.aliyun.odps.udf.*;\n"
+            + "import io.github.pinlink.*;\n"
+            + "import io.github.pinlink.maxcompute.*;\n"
+            + "import java.io.*;\n"
             + "import java.nio.file.*;\n"
             + "import java.util.*;\n"
             + "import java.util.concurrent.*;\n"
