@@ -12,28 +12,30 @@ import atexit
 import os
 
 from ._errors import ConfigError, ConnectionError, Error, StatusError, TimeoutError, WriteError
-from ._headers import Headers
-from ._outcome import Outcome
 from ._pinlink import (
     Batch,
     Client,
     Key,
+    Ledger,
     PinSet,
     Profile,
     Request,
     Response,
     Scope,
+    Settled,
     Write,
     Written,
     end_calls,
     forget_calls,
 )
-from ._reader import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._asynchronous import AsyncClient, AsyncReader
+    from ._headers import Headers
     from ._lookup import pinned
+    from ._outcome import Outcome
+    from ._reader import Reader
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ __all__ = [
     "Error",
     "Headers",
     "Key",
+    "Ledger",
     "Outcome",
     "PinSet",
     "Profile",
@@ -54,6 +57,7 @@ __all__ = [
     "Request",
     "Response",
     "Scope",
+    "Settled",
     "StatusError",
     "TimeoutError",
     "Write",
@@ -63,17 +67,29 @@ __all__ = [
 ]
 
 
+# What is imported by the first who asks: it needs modules (asyncio, enum, collections, contextlib) that cost more than
+# all the rest.
+_LATE = {
+    "AsyncClient": "_asynchronous",
+    "AsyncReader": "_asynchronous",
+    "Headers": "_headers",
+    "Outcome": "_outcome",
+    "Reader": "_reader",
+    "pinned": "_lookup",
+}
+
+
 def __getattr__(name: str) -> object:
-    # Importing asyncio costs more than all the rest, and few want it; so does what `pinned` needs.
-    if name in ("AsyncClient", "AsyncReader"):
-        from . import _asynchronous
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(__import__(f"{__name__}.{module}", fromlist=[name]), name)
+    globals()[name] = found
+    return found
 
-        return getattr(_asynchronous, name)
-    if name == "pinned":
-        from ._lookup import pinned
 
-        return pinned
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *_LATE})
 
 
 # A daemon thread that comes back to an interpreter that has ended would take the process down with it.

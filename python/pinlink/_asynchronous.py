@@ -5,11 +5,24 @@ from __future__ import annotations
 import asyncio
 import weakref
 
-from ._pinlink import AsyncCore, Board, Request
+from ._pinlink import AsyncCore, Board, Feed, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AsyncIterator, Callable, Dict, Iterable, List, Optional, Tuple, Union
+    from typing import (
+        Any,
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Dict,
+        Iterable,
+        List,
+        Optional,
+        Tuple,
+        TypeVar,
+        Union,
+    )
 
     from typing_extensions import Unpack
 
@@ -22,7 +35,7 @@ if TYPE_CHECKING:
         Response,
         Write,
         Written,
-        _Data,
+        _AsyncData,
         _Fields,
         _Options,
         _Params,
@@ -30,6 +43,7 @@ if TYPE_CHECKING:
     )
 
     _Future = asyncio.Future[Any]
+    _T = TypeVar("_T")
 else:
     _Future = asyncio.Future
 
@@ -58,6 +72,29 @@ async def _run(start: Callable[..., int], *arguments: Any) -> Any:
     call._number = start(board, call, *arguments)
     call._board = board
     return await call
+
+
+async def fed(pieces: AsyncIterable[bytes], call: Callable[[Feed], Awaitable[_T]]) -> _T:
+    """Make a call whose body comes while it is sent: it takes the feed that these pieces go into."""
+    feed = Feed()
+
+    async def bring() -> None:
+        try:
+            async for piece in pieces:
+                # An empty one would be no end, but nothing to send either.
+                if piece and not await _run(feed.push, piece):
+                    return
+        except Exception as error:
+            await _run(feed.push, error)
+        else:
+            await _run(feed.push, None)
+
+    bringing = asyncio.ensure_future(bring())
+    try:
+        return await call(feed)
+    finally:
+        feed.close()
+        bringing.cancel()
 
 
 class AsyncReader:
@@ -153,7 +190,7 @@ class AsyncClient:
         params: Optional[_Params] = None,
         headers: Optional[_Fields] = None,
         json: Optional[Any] = None,
-        data: Optional[_Data] = None,
+        data: Optional[_AsyncData] = None,
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a POST: at most once, unless it has an ``Idempotency-Key``."""
@@ -166,7 +203,7 @@ class AsyncClient:
         params: Optional[_Params] = None,
         headers: Optional[_Fields] = None,
         json: Optional[Any] = None,
-        data: Optional[_Data] = None,
+        data: Optional[_AsyncData] = None,
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a PUT."""
@@ -179,7 +216,7 @@ class AsyncClient:
         params: Optional[_Params] = None,
         headers: Optional[_Fields] = None,
         json: Optional[Any] = None,
-        data: Optional[_Data] = None,
+        data: Optional[_AsyncData] = None,
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a PATCH: at most once, unless it has an ``Idempotency-Key``."""
@@ -192,7 +229,7 @@ class AsyncClient:
         params: Optional[_Params] = None,
         headers: Optional[_Fields] = None,
         json: Optional[Any] = None,
-        data: Optional[_Data] = None,
+        data: Optional[_AsyncData] = None,
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a DELETE."""
@@ -206,10 +243,18 @@ class AsyncClient:
         params: Optional[_Params] = None,
         headers: Optional[_Fields] = None,
         json: Optional[Any] = None,
-        data: Optional[_Data] = None,
+        data: Optional[_AsyncData] = None,
         timeout: Optional[_Seconds] = None,
     ) -> Response:
-        """Send a request by any method: arguments and errors are those of :meth:`Client.request`."""
+        """Send a request by any method: arguments and errors are those of :meth:`Client.request`.
+
+        ``data`` may be an asynchronous iterable of bytes too.
+        """
+        if hasattr(data, "__aiter__"):
+            pieces: Any = data
+            return await fed(
+                pieces, lambda feed: _run(self._core.ask, method, url, params, headers, json, feed, timeout)
+            )
         return await _run(self._core.ask, method, url, params, headers, json, data, timeout)  # type: ignore[no-any-return]
 
     async def send(self, request: Request) -> Response:
@@ -229,6 +274,10 @@ class AsyncClient:
     async def write(self, write: Write) -> Written:
         """Write, and say what became of it, as :meth:`Client.write`. Canceled, the outcome is unknown."""
         return await _run(self._core.write, write)  # type: ignore[no-any-return]
+
+    async def write_all(self, writes: Iterable[Write]) -> List[Union[Written, Error]]:
+        """Write many: an outcome for each, in their order, as :meth:`Client.write_all`."""
+        return await _run(self._core.write_all, writes)  # type: ignore[no-any-return]
 
     async def write_batch(self, batch: Batch) -> List[Union[Written, Error]]:
         """Write many in one request, as :meth:`Client.write_batch`."""

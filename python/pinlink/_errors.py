@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import builtins
 
-from ._outcome import Outcome
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Optional, Type
+
+    from ._outcome import Outcome
+
+
+class _Rejected:
+    """The outcome of an error that was given none. ``enum`` is imported by the first who looks."""
+
+    def __get__(self, error: object, owner: object) -> Outcome:
+        from ._outcome import Outcome
+
+        return Outcome.REJECTED
 
 
 class Error(Exception):
@@ -26,7 +35,7 @@ class Error(Exception):
     """Where in the call: configure, queue, resolve, connect, handshake, send, wait or receive."""
     delivery: str = "not sent"
     """Whether the far side may have seen the request: ``"not sent"``, ``"delivery unknown"`` or ``"answered"``."""
-    outcome: Outcome = Outcome.REJECTED
+    outcome: Outcome = _Rejected()  # type: ignore[assignment]
     """What it says about a write: ``REJECTED`` where it surely had no effect, else ``UNKNOWN``."""
     host: Optional[str] = None
     """Host and port of the target, where known."""
@@ -60,3 +69,27 @@ class WriteError(Error):
 
 class StatusError(Error):
     """The target answered with a status of 400 or more, and ``raise_for_status`` was called."""
+
+
+_CLASSES = {
+    "Canceled": Error,
+    "Closed": Error,
+    "Config": ConfigError,
+    "Connect": ConnectionError,
+    "Dns": ConnectionError,
+    "Internal": Error,
+    "Limit": Error,
+    "Overloaded": Error,
+    "Policy": Error,
+    "Protocol": Error,
+    "Proxy": ConnectionError,
+    "Timeout": TimeoutError,
+    "Tls": ConnectionError,
+    "Write": WriteError,
+}
+
+
+def class_of(reason: str) -> Type[Error]:
+    """Find the class of the errors of this reason, such as ``"Dns.Timeout"``."""
+    kind, _, finer = reason.partition(".")
+    return TimeoutError if finer == "Timeout" else _CLASSES[kind]

@@ -15,4 +15,5 @@ class Outcome(str, enum.Enum):
     UNKNOWN = "Unknown"
     """It may have had its effect. ``Error.delivery`` and ``Error.phase`` say what that rests on."""
 
-    __str__ = str.__str__
+    def __str__(self) -> str:
+        return str.__str__(self)

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import TracebackType
@@ -28,7 +28,10 @@ __all__ = [
     "Batch",
     "Board",
     "Client",
+    "Dedup",
+    "Feed",
     "Key",
+    "Ledger",
     "Pieces",
     "PinSet",
     "Place",
@@ -36,11 +39,16 @@ __all__ = [
     "Request",
     "Response",
     "Scope",
+    "Settled",
+    "Statement",
     "Write",
     "Written",
     "end_calls",
     "forget_calls",
+    "insert_once",
+    "outcome",
     "restored",
+    "upsert",
 ]
 
 _Seconds = float | timedelta
@@ -61,6 +69,20 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 _Data = str | bytes | bytearray | memoryview | Mapping[str, Any] | _Readable | Iterable[bytes]
+_AsyncData = _Data | AsyncIterable[bytes]
+_Meaning = Literal["Applied", "AlreadyApplied", "Exists", "InProgress", "Mismatch", "Again", "Stored", "Rejected"]
+_Dialect = Literal["mysql", "postgres", "hologres"]
+_Columns = Mapping[str, Any] | Iterable[tuple[str, Any]]
+
+class _Cursor(Protocol):
+    """A cursor of a driver, as PEP 249 has it, whose placeholders are ``%s``."""
+
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def description(self) -> Any: ...
+    def execute(self, operation: Any, parameters: Any = ..., /) -> Any: ...
+    def fetchall(self) -> Any: ...
 
 class _Options(TypedDict, total=False):
     """The options of a client. The names are the same in every language; ``None`` is the default."""
@@ -411,7 +433,7 @@ class Request:
         params: _Params | None = None,
         headers: _Fields | None = None,
         json: Any | None = None,
-        data: _Data | None = None,
+        data: _Data | Feed | None = None,
         timeout: _Seconds | None = None,
         trailers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         expect_continue: bool = False,
@@ -693,9 +715,7 @@ class Profile:
     def mark(
         self,
         status: int,
-        meaning: Literal[
-            "Applied", "AlreadyApplied", "Exists", "InProgress", "Mismatch", "Again", "Stored", "Rejected"
-        ],
+        meaning: _Meaning,
         *,
         code: str | None = None,
     ) -> Profile:
@@ -751,9 +771,218 @@ class Written:
 class Batch:
     """Many writes in one request, of which only those that failed are sent again."""
 
+    def __new__(
+        cls,
+        items: Iterable[tuple[Key, str | bytes]],
+        compose: Callable[[list[tuple[Key, bytes]]], Request],
+        read: Callable[[Response], Iterable[tuple[_Meaning, int]] | None],
+        *,
+        memory: _Seconds | None = None,
+    ) -> Self:
+        """Make a batch of a target's own kind.
+
+        Args:
+            items: a key and a body each.
+            compose: makes the request of some of the items, with their keys in it.
+            read: finds in the answer what became of each item, in their order: a meaning and the item's own status;
+                ``None`` where it can't be understood.
+            memory: how long the target remembers the keys; a day is the default.
+        """
+
     @staticmethod
     def elasticsearch(url: str, index: str, items: Iterable[tuple[Key, str | bytes]]) -> Batch:
         """``_bulk`` of Elasticsearch and OpenSearch at this URL, one ``create`` for each item, a JSON document."""
+
+@final
+class Ledger:
+    """One write at a target that knows nothing of keys, by one of all the executions that want it.
+
+    Who creates the claim in the ledger's store writes, and confirms it there; the others wait, and find it done. With
+    ``takeover="stop"``, the default, there is at most one effect, whatever dies, pauses or is lost; an execution that
+    dies between its claim and its confirmation leaves the outcome unknown, unless ``verify`` can tell. ``"repeat"``
+    writes again and accepts a second effect; ``"conditional"`` writes again since the target itself sees to it that
+    there is one.
+    """
+
+    @staticmethod
+    def http(
+        client: Client,
+        base: str,
+        profile: Profile,
+        *,
+        sign: Callable[[Request], _Fields] | None = None,
+        lease: _Seconds | None = None,
+        margin: _Seconds | None = None,
+        takeover: Literal["stop", "repeat", "conditional"] = "stop",
+    ) -> Ledger:
+        """Keep the records below a URL, in a store that can create an object unless it is there.
+
+        Args:
+            client: what reads and writes the records.
+            base: ends with a slash.
+            profile: of a conditional ``PUT``: ``oss``, ``s3`` or ``if_none_match``.
+            sign: called for every try, as that of a :class:`Request`.
+            lease: how long a claim holds off others, a minute by default; a write gets at most half of it.
+            margin: how much longer others wait before they hold a claim for dead, 2 seconds by default.
+            takeover: what is done where the holder of a claim died.
+
+        Raises:
+            ConfigError: the profile or the URL is none of such a store.
+        """
+
+    @staticmethod
+    def sql(
+        dialect: _Dialect,
+        cursor: _Cursor,
+        *,
+        table: str = "pinlink_ledger",
+        lease: _Seconds | None = None,
+        margin: _Seconds | None = None,
+        takeover: Literal["stop", "repeat", "conditional"] = "stop",
+    ) -> Ledger:
+        """Keep the records in a table, by statements that this cursor runs, each for itself (autocommit)."""
+
+    def create_table(self) -> Statement:
+        """Make the table, where there is one: once, by whoever may, not by every worker."""
+
+    def once(
+        self,
+        key: Key,
+        content: bytes,
+        write: Callable[[float], Any],
+        *,
+        timeout: _Seconds | None = None,
+        verify: Callable[[], bool | None] | None = None,
+    ) -> Settled:
+        """Have the write done by this execution, or find it done by another.
+
+        Args:
+            key: of the write.
+            content: what is written, in any form that is the same for every execution.
+            write: called at most once, with the seconds that it may take; must not send again what may have arrived.
+                That it returns means that there was an effect; an :class:`Error` whose ``outcome`` is ``REJECTED``
+                that there was none; any other exception that there may have been one.
+            timeout: for all of it, half a minute by default.
+            verify: a read that tells whether the write had its effect, ``None`` where it can't be told.
+
+        Raises:
+            WriteError: it may or may not have happened, was refused, or another content was claimed under this key;
+                what ``write`` raised is its cause, or itself where it is an :class:`Error`.
+            TimeoutError: the time was up before it could be sent.
+        """
+
+@final
+class Settled:
+    """A write that happened, by this execution or another."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """``Outcome.APPLIED`` where this execution wrote, ``Outcome.ALREADY_APPLIED`` where another did."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the store knows."""
+
+    @property
+    def value(self) -> Any:
+        """What the function returned, where this execution wrote."""
+
+@final
+class Statement:
+    """What a cursor is asked to run. Values are parameters, never part of the text."""
+
+    def __new__(cls, text: str, parameters: Iterable[Any] | None = None) -> Self:
+        """Make one of the caller's own, as the server reads it: ``?`` for MySQL, ``$1`` for PostgreSQL."""
+
+    @property
+    def text(self) -> str:
+        """The SQL as the server reads it."""
+
+    @property
+    def format(self) -> str:
+        """The SQL with ``%s`` for each placeholder, as psycopg and PyMySQL read it."""
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """A value for each placeholder, in order."""
+
+def insert_once(dialect: _Dialect, table: str, columns: _Columns, unique: str | Iterable[str]) -> Statement:
+    """Insert a row unless one with the same values in the columns ``unique`` is there.
+
+    ``unique`` must be exactly the columns of a unique index (Hologres: of the primary key). On MySQL the connection
+    must count changed rows, as its drivers do by default (not ``CLIENT.FOUND_ROWS``).
+
+    Raises:
+        ConfigError: a name is none, or a column of ``unique`` has no value, ``None`` or a float.
+    """
+
+def upsert(
+    dialect: _Dialect,
+    table: str,
+    columns: _Columns,
+    unique: str | Iterable[str],
+    *,
+    greatest: str | None = None,
+) -> Statement:
+    """Insert a row, or set the columns of the one that has the same values in the columns ``unique``.
+
+    Args:
+        dialect: whose SQL it is.
+        table: ``table`` or ``schema.table``.
+        columns: names and values.
+        unique: exactly the columns of a unique index.
+        greatest: the column (a version, an event's time) that decides: an older or equal write changes nothing. Without
+            it the last to arrive stays.
+    """
+
+def outcome(dialect: _Dialect, affected: int) -> Outcome:
+    """Say what the count of affected rows (``cursor.rowcount``) means for :func:`insert_once` and :func:`upsert`.
+
+    Raises:
+        ConfigError: it is of another statement.
+    """
+
+@final
+class Dedup:
+    """A table of keys, written in the same transaction as what they stand for.
+
+    It is for writes that no unique index covers, such as counters or several tables.
+    """
+
+    def __new__(cls, dialect: _Dialect, table: str = "pinlink_writes") -> Self: ...
+    def create_table(self) -> Statement:
+        """Make the table: once, by whoever may, not by every worker."""
+
+    def forget(self, older_than: _Seconds) -> Statement:
+        """Delete the rows of keys that are older than this."""
+
+    def once(self, cursor: _Cursor, key: Key, content: bytes, writes: Iterable[Statement]) -> Outcome:
+        """Run the whole transaction: mark the key, run ``writes`` if this execution is the first, and commit.
+
+        The connection must be in autocommit mode: ``BEGIN`` and ``COMMIT`` are among the statements.
+
+        Args:
+            cursor: runs the statements.
+            key: of the write.
+            content: what is written, in any form that is the same for every execution.
+            writes: in this order.
+
+        Raises:
+            WriteError: nothing was committed (``outcome`` is ``REJECTED``: run it again), or whether it was is not
+                known (``UNKNOWN``: run it again over a new connection, and it says which it was); what the driver
+                raised is the cause. Reason ``"Write.Mismatch"``: the key was used with another content.
+        """
+
+@final
+class Feed:
+    """A body that an asyncio program brings while it is sent."""
+
+    def __new__(cls) -> Self: ...
+    def push(self, board: Board, future: Any, piece: bytes | BaseException | None) -> int:
+        """Hand over a piece, ``None`` for the end, or what ends it; say whether more is wanted."""
+
+    def close(self) -> None:
+        """Say that no more comes."""
 
 @final
 class Pieces:
@@ -829,7 +1058,7 @@ class AsyncCore:
         params: _Params | None,
         headers: _Fields | None,
         json: Any | None,
-        data: _Data | None,
+        data: _Data | Feed | None,
         timeout: _Seconds | None,
     ) -> int:
         """Send a request."""
@@ -842,6 +1071,9 @@ class AsyncCore:
 
     def write(self, board: Board, future: Any, write: Write) -> int:
         """Write."""
+
+    def write_all(self, board: Board, future: Any, writes: Iterable[Write]) -> int:
+        """Write many."""
 
     def write_batch(self, board: Board, future: Any, batch: Batch) -> int:
         """Write many in one request."""

@@ -63,6 +63,12 @@ class Reader(io.RawIOBase):
         self._left = self._left[size:]
         return size
 
+    def readall(self) -> bytes:
+        """Read the rest of the body."""
+        if self.closed:
+            raise ValueError("the answer was closed")
+        return b"".join(self.iter_bytes())
+
     def iter_bytes(self) -> Iterator[bytes]:
         """Iterate over the pieces as they come, up to 256 KiB each."""
         while True:

@@ -25,14 +25,14 @@ use crate::options::{Blueprint, Pickled};
 use crate::pins::PinSet;
 use crate::request::{self, Parts, Request, compose};
 use crate::response::Response;
-use crate::write::{Batch, Write, Written};
+use crate::write::{self, Batch, Write, Written};
 use crate::{client, failure, log};
 
 /// How many rows of a batch are asked for at once: more than there are connections, so that none waits for a row.
 const LANES: usize = 128;
 
 /// What a call ends with: what makes its result, once the interpreter is at hand.
-type Ending = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+pub(crate) type Ending = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 type Call = Pin<Box<dyn Future<Output = Ending> + Send>>;
 
 /// What the wakers of a loop's calls share.
@@ -121,7 +121,7 @@ impl Board {
 }
 
 impl Board {
-    fn start(
+    pub(crate) fn start(
         &self,
         py: Python<'_>,
         future: Py<PyAny>,
@@ -282,13 +282,28 @@ impl AsyncCore {
         self.run(board, future, call, |py, written| Written::new(written, url).into_py_any(py))
     }
 
+    /// Writes many: an outcome for each, in their order.
+    fn write_all(&self, board: &Bound<'_, Board>, future: Py<PyAny>, writes: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let (writes, urls) = write::each(board.py(), writes)?;
+        let call = |client: pinlink::AsyncClient| async move {
+            let written = stream::iter(writes).map(|write| {
+                let client = client.clone();
+                async move { client.write(&write).await }
+            });
+            Ok(written.buffered(LANES).collect::<Vec<_>>().await)
+        };
+        self.run(board, future, call, |py, outcomes| {
+            client::written(py, outcomes, urls).map(|list| list.unbind().into_any())
+        })
+    }
+
     /// Writes many in one request.
     fn write_batch(&self, board: &Bound<'_, Board>, future: Py<PyAny>, batch: &Bound<'_, Batch>) -> PyResult<u64> {
         let Batch { batch, url } = batch.get();
-        let (batch, url) = (batch.clone(), url.clone_ref(board.py()));
+        let (batch, url) = (batch.clone(), Arc::clone(url));
         let call = |client: pinlink::AsyncClient| async move { Ok(client.write_batch(&batch).await) };
         self.run(board, future, call, move |py, outcomes| {
-            let urls = std::iter::repeat_with(|| url.clone_ref(py));
+            let urls = std::iter::repeat_with(|| write::shown(py, &url));
             client::written(py, outcomes, urls).map(|list| list.unbind().into_any())
         })
     }

@@ -15,7 +15,7 @@ use crate::place::Place;
 use crate::reader::Pieces;
 use crate::request::{self, Parts, Request, compose};
 use crate::response::Response;
-use crate::write::{Batch, Write, Written};
+use crate::write::{self, Batch, Write, Written};
 use crate::{failure, waiting};
 
 /// A client: resolved, pinned, pooled, bounded.
@@ -212,9 +212,7 @@ impl Client {
 
     /// Writes many, as many at once as there may be connections: an outcome for each, in their order.
     fn write_all<'py>(&self, py: Python<'py>, writes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let writes: PyResult<Vec<Bound<'_, Write>>> = writes.try_iter()?.map(|write| Ok(write?.cast_into()?)).collect();
-        let (writes, urls): (Vec<_>, Vec<_>) =
-            writes?.iter().map(|write| (write.get().write.clone(), write.get().url.clone_ref(py))).unzip();
+        let (writes, urls) = write::each(py, writes)?;
         let core = self.core(py)?;
         waiting::wait(py, || core.write_all(&writes), |outcomes| written(py, outcomes, urls))
     }
@@ -222,7 +220,7 @@ impl Client {
     /// Writes many in one request, and sends again only those that failed: an outcome for each, in their order.
     fn write_batch<'py>(&self, py: Python<'py>, batch: &Bound<'py, Batch>) -> PyResult<Bound<'py, PyList>> {
         let (core, batch) = (self.core(py)?, batch.get());
-        let urls = std::iter::repeat_with(|| batch.url.clone_ref(py));
+        let urls = std::iter::repeat_with(|| write::shown(py, &batch.url));
         waiting::wait(py, || core.write_batch(&batch.batch), |outcomes| written(py, outcomes, urls))
     }
 

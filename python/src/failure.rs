@@ -1,12 +1,12 @@
 //! An error as Python has it: an exception of `pinlink`, with its cause.
 //!
-//! It owns which class an error becomes, and what its attributes are. The classes themselves, with their builtin second
-//! bases, are the package's.
+//! It owns what an error's attributes are. The classes themselves, with their builtin second bases, are the package's, and so
+//! is which reason becomes which.
 
 use std::error::Error as Cause;
 use std::io;
 
-use pinlink::{Delivery, Error, Kind, Outcome, Phase, Reason};
+use pinlink::{Delivery, Error, Outcome, Phase, Reason};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -20,20 +20,10 @@ macro_rules! class {
     }};
 }
 
-/// The class that Python catches this by.
-fn class_of(py: Python<'_>, reason: Reason) -> PyResult<&Bound<'_, PyType>> {
-    match reason {
-        Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProxyTimeout | Reason::TlsTimeout => {
-            class!(py, "TimeoutError")
-        }
-        _ => match reason.kind() {
-            Kind::Timeout => class!(py, "TimeoutError"),
-            Kind::Connect | Kind::Dns | Kind::Proxy | Kind::Tls => class!(py, "ConnectionError"),
-            Kind::Config => class!(py, "ConfigError"),
-            Kind::Write => class!(py, "WriteError"),
-            _ => class!(py, "Error"),
-        },
-    }
+/// The class that Python catches this by: the package's table has one for each reason.
+fn class_of(py: Python<'_>, reason: Reason) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS_OF.import(py, "pinlink._errors", "class_of")?.call1((reason.as_str(),))
 }
 
 /// The exception of an error, as an outcome or to be raised.
@@ -83,10 +73,11 @@ fn cause_of<'py>(py: Python<'py>, cause: &(dyn Cause + 'static)) -> PyResult<Bou
     }
 }
 
-/// What a function of the caller's raised, where a reader brought it.
+/// What a function of the caller's raised.
 fn raised_within(py: Python<'_>, cause: &(dyn Cause + 'static)) -> Option<PyErr> {
-    let raised = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<PyErr>()?;
-    Some(raised.clone_ref(py))
+    let raised = cause.downcast_ref::<PyErr>();
+    let raised = raised.or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
+    raised.map(|raised| raised.clone_ref(py))
 }
 
 /// The exception of an error, to be raised. What is no mere `Exception` (a Ctrl-C within a function of the caller's) goes
@@ -103,6 +94,31 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
         Some(raised) if !raised.is_instance_of::<PyException>(py) => raised,
         _ => exception(py, error).map_or_else(|failed| failed, PyErr::from_value),
     }
+}
+
+/// Whether a function of the caller's raised an error of this library's.
+pub(crate) fn is_own(py: Python<'_>, raised: &PyErr) -> bool {
+    class!(py, "Error").is_ok_and(|class| raised.matches(py, class).unwrap_or(false))
+}
+
+/// Whether what it raised says that a write surely had no effect.
+pub(crate) fn is_rejected(py: Python<'_>, raised: &PyErr) -> bool {
+    let said = || raised.value(py).getattr("outcome")?.eq(outcome(py, Outcome::Rejected)?);
+    is_own(py, raised) && said().unwrap_or(false)
+}
+
+/// A write that ended by what a function of the caller's raised.
+pub(crate) fn caused(py: Python<'_>, reason: Reason, became: Outcome, detail: &str, raised: PyErr) -> PyErr {
+    let error = own(py, reason, detail);
+    let set = || {
+        let value = error.value(py);
+        value.setattr("outcome", outcome(py, became)?)?;
+        if became == Outcome::Unknown {
+            value.setattr("delivery", Delivery::Unknown.as_str())?;
+        }
+        value.setattr("__cause__", raised.into_value(py))
+    };
+    set().map_or_else(|failed| failed, |()| error)
 }
 
 /// An error of this side's own, in the core's words.

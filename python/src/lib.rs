@@ -6,6 +6,8 @@
 mod asynchronous;
 mod client;
 mod failure;
+mod feed;
+mod ledger;
 mod log;
 mod options;
 mod pins;
@@ -13,6 +15,7 @@ mod place;
 mod reader;
 mod request;
 mod response;
+mod sql;
 mod waiting;
 mod write;
 
@@ -26,6 +29,10 @@ mod _pinlink {
     #[pymodule_export]
     use crate::client::restored;
     #[pymodule_export]
+    use crate::feed::Feed;
+    #[pymodule_export]
+    use crate::ledger::{Ledger, Settled};
+    #[pymodule_export]
     use crate::pins::PinSet;
     #[pymodule_export]
     use crate::place::Place;
@@ -35,6 +42,8 @@ mod _pinlink {
     use crate::request::Request;
     #[pymodule_export]
     use crate::response::Response;
+    #[pymodule_export]
+    use crate::sql::{Dedup, Statement, insert_once, outcome, upsert};
     #[pymodule_export]
     use crate::waiting::{end_calls, forget_calls};
     #[pymodule_export]

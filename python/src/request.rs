@@ -13,6 +13,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
 
+use crate::feed::Feed;
 use crate::options::{mistaken, seconds};
 use crate::response::mapping;
 use crate::{failure, waiting};
@@ -71,7 +72,10 @@ pub(crate) fn duration(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> 
 }
 
 /// The pairs of a mapping, or of an iterable of pairs.
-fn pairs<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+pub(crate) fn pairs<'py>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     let fail = || mistaken(name, "a mapping or pairs", value);
     if let Ok(dict) = value.cast::<PyDict>() {
         return Ok(dict.iter().collect());
@@ -172,6 +176,9 @@ fn with_data(
             Cow::Owned(text) => Bytes::from(text),
         };
         return Ok(request.body(text));
+    }
+    if let Ok(feed) = data.cast::<Feed>() {
+        return Ok(request.body_stream(feed.get().pieces(py)?, length));
     }
     if data.hasattr("read")? {
         let length = length.or_else(|| rest_of(data));
@@ -329,7 +336,7 @@ impl Request {
 }
 
 /// The request with the header fields that the caller's function signs it by; one that can't be sent where that raises.
-fn signed(unsigned: pinlink::Request, sign: &Py<PyAny>) -> pinlink::Request {
+pub(crate) fn signed(unsigned: pinlink::Request, sign: &Py<PyAny>) -> pinlink::Request {
     let attached = Python::try_attach(|py| {
         let url = PyString::new(py, &unsigned.url()).unbind();
         let shown = Request { request: unsigned.clone(), url };

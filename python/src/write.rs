@@ -2,9 +2,12 @@
 //!
 //! It owns nothing but the conversion. Keys are derived by the core, so that they are the same in every language.
 
-use pinlink::{KeyForm, Meaning, Part, Record};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use pinlink::{Fate, KeyForm, Meaning, Part, Record};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString};
 
 use crate::options::mistaken;
 use crate::request::{Request, duration};
@@ -126,7 +129,7 @@ impl Key {
 /// What is known of a target that takes keys.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Profile {
-    profile: pinlink::Profile,
+    pub(crate) profile: pinlink::Profile,
 }
 
 impl Profile {
@@ -228,17 +231,7 @@ impl Profile {
     /// What an answer of this status means, where its body holds `code` if one is given.
     #[pyo3(signature = (status, meaning, *, code=None))]
     fn mark(&self, py: Python<'_>, status: u16, meaning: &str, code: Option<&str>) -> PyResult<Profile> {
-        let meaning = match meaning {
-            "Applied" => Meaning::Applied,
-            "AlreadyApplied" => Meaning::AlreadyApplied,
-            "Exists" => Meaning::Exists,
-            "InProgress" => Meaning::InProgress,
-            "Mismatch" => Meaning::Mismatch,
-            "Again" => Meaning::Again,
-            "Stored" => Meaning::Stored,
-            "Rejected" => Meaning::Rejected,
-            _ => return Err(failure::input(py, "an answer means none of that")),
-        };
+        let meaning = meaning_of(meaning).ok_or_else(|| failure::input(py, "an answer means none of that"))?;
         Ok(Profile::of(self.profile.clone().mark(status, code, meaning)))
     }
 
@@ -255,6 +248,20 @@ impl Profile {
     fn __repr__(&self) -> &'static str {
         "<pinlink.Profile>"
     }
+}
+
+fn meaning_of(name: &str) -> Option<Meaning> {
+    Some(match name {
+        "Applied" => Meaning::Applied,
+        "AlreadyApplied" => Meaning::AlreadyApplied,
+        "Exists" => Meaning::Exists,
+        "InProgress" => Meaning::InProgress,
+        "Mismatch" => Meaning::Mismatch,
+        "Again" => Meaning::Again,
+        "Stored" => Meaning::Stored,
+        "Rejected" => Meaning::Rejected,
+        _ => return None,
+    })
 }
 
 /// A write, ready to be sent as often as it takes.
@@ -308,6 +315,12 @@ impl Write {
     }
 }
 
+/// Writes, and where each goes.
+pub(crate) fn each(py: Python<'_>, writes: &Bound<'_, PyAny>) -> PyResult<(Vec<pinlink::Write>, Vec<Py<PyString>>)> {
+    let writes: PyResult<Vec<Bound<'_, Write>>> = writes.try_iter()?.map(|write| Ok(write?.cast_into()?)).collect();
+    Ok(writes?.iter().map(|write| (write.get().write.clone(), write.get().url.clone_ref(py))).unzip())
+}
+
 /// What a caller's function reads in an answer: nothing where it raises, which ends the call.
 fn read_by(py: Python<'_>, reads: &Py<PyAny>, answer: &pinlink::Response, url: &Py<PyString>) -> Option<bool> {
     let response = Response::new(answer.clone(), url.clone_ref(py));
@@ -356,27 +369,97 @@ impl Written {
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Batch {
     pub(crate) batch: pinlink::Batch,
-    pub(crate) url: Py<PyString>,
+    /// Where it went last.
+    pub(crate) url: Arc<Mutex<String>>,
+}
+
+/// A batch's URL, for its outcomes.
+pub(crate) fn shown(py: Python<'_>, url: &Mutex<String>) -> Py<PyString> {
+    PyString::new(py, &url.lock().unwrap_or_else(|poisoned| poisoned.into_inner())).unbind()
+}
+
+/// A batch with these items: pairs of a key and a body.
+fn filled(mut batch: pinlink::Batch, items: &Bound<'_, PyAny>) -> PyResult<pinlink::Batch> {
+    for item in items.try_iter()? {
+        let (key, body): (Bound<'_, Key>, Bound<'_, PyAny>) = item?.extract()?;
+        let body = match body.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes().to_vec(),
+            Err(_) => body.extract::<String>()?.into_bytes(),
+        };
+        batch = batch.item(&key.get().key, body);
+    }
+    Ok(batch)
 }
 
 #[pymethods]
 impl Batch {
+    /// A batch of a target's own making: `compose` makes the request of some of the items, `read` finds in the answer what
+    /// became of each.
+    #[new]
+    #[pyo3(signature = (items, compose, read, *, memory=None))]
+    fn new(
+        py: Python<'_>,
+        items: &Bound<'_, PyAny>,
+        compose: Py<PyAny>,
+        read: Py<PyAny>,
+        memory: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Batch> {
+        let url = Arc::new(Mutex::new(String::new()));
+        let went = Arc::clone(&url);
+        let composes = move |items: &[(pinlink::Key, Bytes)]| {
+            let request = Python::try_attach(|py| composed(py, &compose, items)).flatten();
+            // One that can't be sent: what was raised ends the call.
+            let request = request.unwrap_or_else(|| pinlink::Request::post("not composed"));
+            *went.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = request.url();
+            request
+        };
+        let reads = move |answer: &pinlink::Response| Python::try_attach(|py| fates(py, &read, answer)).flatten();
+        let mut batch = pinlink::Batch::new(composes, reads);
+        if let Some(memory) = memory {
+            batch = batch.memory(duration(py, "memory", memory)?);
+        }
+        Ok(Batch { batch: filled(batch, items)?, url })
+    }
+
     /// `_bulk` of Elasticsearch and OpenSearch at this URL, one `create` for each item; an item is a JSON document.
     #[staticmethod]
-    fn elasticsearch(url: Bound<'_, PyString>, index: &str, items: &Bound<'_, PyAny>) -> PyResult<Batch> {
-        let mut batch = pinlink::Batch::elasticsearch(&url.to_cow()?, index);
-        for item in items.try_iter()? {
-            let (key, document): (Bound<'_, Key>, Bound<'_, PyAny>) = item?.extract()?;
-            let document = match document.cast::<PyBytes>() {
-                Ok(bytes) => bytes.as_bytes().to_vec(),
-                Err(_) => document.extract::<String>()?.into_bytes(),
-            };
-            batch = batch.item(&key.get().key, document);
-        }
-        Ok(Batch { batch, url: url.unbind() })
+    fn elasticsearch(url: String, index: &str, items: &Bound<'_, PyAny>) -> PyResult<Batch> {
+        let batch = filled(pinlink::Batch::elasticsearch(&url, index), items)?;
+        Ok(Batch { batch, url: Arc::new(Mutex::new(url)) })
     }
 
     fn __repr__(&self) -> &'static str {
         "<pinlink.Batch>"
     }
+}
+
+/// The request of some of the items, as the caller's function makes it.
+fn composed(py: Python<'_>, compose: &Py<PyAny>, items: &[(pinlink::Key, Bytes)]) -> Option<pinlink::Request> {
+    let call = || {
+        let pair =
+            |(key, body): &(pinlink::Key, Bytes)| Ok((Bound::new(py, Key { key: *key })?, PyBytes::new(py, body)));
+        let items = PyList::new(py, items.iter().map(pair).collect::<PyResult<Vec<_>>>()?)?;
+        let request: Bound<'_, Request> = compose.bind(py).call1((items,))?.cast_into()?;
+        Ok::<_, PyErr>(request.get().request.clone())
+    };
+    call().map_err(|raised| waiting::raise(py, raised)).ok()
+}
+
+/// What the caller's function finds in an answer: a meaning and a status for each item. Nothing where it raises.
+fn fates(py: Python<'_>, read: &Py<PyAny>, answer: &pinlink::Response) -> Option<Vec<Fate>> {
+    let url = PyString::new(py, "").unbind();
+    let call = || {
+        let found = read.bind(py).call1((Response::new(answer.clone(), url),))?;
+        if found.is_none() {
+            return Ok(None);
+        }
+        let fate = |item: Bound<'_, PyAny>| {
+            let (meaning, status): (String, u16) = item.extract()?;
+            let meaning =
+                meaning_of(&meaning).ok_or_else(|| failure::input(py, "an item's fate means none of that"))?;
+            Ok(Fate { meaning, status })
+        };
+        found.try_iter()?.map(|item| fate(item?)).collect::<PyResult<Vec<_>>>().map(Some)
+    };
+    call().map_err(|raised| waiting::raise(py, raised)).ok().flatten()
 }

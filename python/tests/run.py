@@ -12,6 +12,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent
+SOURCES = ["pinlink", "tests", "../examples/maxcompute-python", "../examples/maxframe"]
 
 
 def laid_out(target):
@@ -54,8 +55,8 @@ def main(target, *pythons):
                 ["mypy", "--strict", "-p", "pinlink"],
                 ["mypy", "--strict", str(HERE / "typed.py")],
                 ["stubtest", "--allowlist", str(HERE / "stubtest.allow"), "pinlink"],
-                ["ruff", "check", "--no-cache", "pinlink", "tests"],
-                ["ruff", "format", "--no-cache", "--check", "pinlink", "tests"],
+                ["ruff", "check", "--no-cache", *SOURCES],
+                ["ruff", "format", "--no-cache", "--check", *SOURCES],
             ):
                 subprocess.check_call([str(tools / check[0]), *check[1:]], cwd=str(PROJECT), env=variables)
 

@@ -106,6 +106,61 @@ def test_a_writer_knows_what_became_of_it(box):
     run(main())
 
 
+def test_many_writes_have_an_outcome_each(box):
+    async def main():
+        async with pinlink.AsyncClient(**box.options()) as client:
+            scope, profile = pinlink.Scope.job(f"async rows of {box.host}"), pinlink.Profile.idempotency_key()
+            writes = [
+                pinlink.Write(pinlink.Request("POST", box.https(f"/sink/{row}")), scope.key("insert", row), profile)
+                for row in range(20)
+            ]
+            writes.append(pinlink.Write(pinlink.Request("POST", box.https("/sink/unkeyed"))))
+            outcomes = await client.write_all(writes)
+            assert [outcome.outcome for outcome in outcomes] == ["Applied"] * 20 + ["Rejected"]
+            assert outcomes[-1].reason == "Write.Unkeyed"
+
+    run(main())
+
+
+def test_a_body_is_sent_while_it_comes(box):
+    given = []
+
+    async def pieces(count):
+        for row in range(count):
+            await asyncio.sleep(0)
+            given.append(row)
+            yield b"row %d\n" % row
+
+    async def endless():
+        while True:
+            yield b"x" * 65536
+            await asyncio.sleep(0)
+
+    async def fail():
+        yield b"row"
+        raise LookupError("no more rows")
+
+    async def main():
+        async with pinlink.AsyncClient(**box.options(max_connections=2)) as client:
+            echo = (await client.post(box.http("/echo"), data=pieces(100))).json()
+            assert echo["body"] == "".join(f"row {row}\n" for row in range(100))
+            assert ["transfer-encoding", "chunked"] in echo["headers"]
+            with pytest.raises(pinlink.Error) as caught:
+                await client.put(box.http("/echo"), data=fail())
+            assert caught.value.reason == "Canceled.Body"
+            assert isinstance(caught.value.__cause__, LookupError)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.put(box.http("/delay/60000"), data=endless()), 0.3)
+            given.clear()
+            with pytest.raises(pinlink.Error):
+                await client.put("https://elsewhere.example/", data=pieces(1000))
+            # Nobody wanted them.
+            assert len(given) < 10
+            assert (await client.get(box.http("/rows/1"))).ok
+
+    run(main())
+
+
 def test_an_answer_is_read_while_it_comes(box):
     async def main():
         async with pinlink.AsyncClient(**box.options(max_connections=1)) as client:

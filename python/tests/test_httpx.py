@@ -68,6 +68,24 @@ def test_the_async_one_does_the_same(box):
                 async for piece in answer.aiter_bytes():
                     size += len(piece)
                 assert size == 3_000_000
+            ahead = []
+
+            async def pieces():
+                for row in range(1000):
+                    ahead.append(row)
+                    yield b"x" * 10_000
+
+            # An upload is never at hand as a whole.
+            upload = client.build_request("PUT", box.http("/upload"), content=pieces())
+            assert (await client.send(upload)).json()["bytes"] == 10_000_000
+            assert len(ahead) == 1000
+
+            async def fail():
+                yield b"x"
+                raise LookupError("no more rows")
+
+            with pytest.raises(LookupError):
+                await client.put(box.http("/echo"), content=fail())
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(box.http("/delay/60000"), timeout=0.1)
             with pytest.raises(httpx.RemoteProtocolError):

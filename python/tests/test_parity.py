@@ -9,6 +9,7 @@ import pytest
 from parity import table
 
 import pinlink
+from pinlink._errors import class_of
 
 OPTIONS = table("options.toml")
 ERRORS = table("errors.toml")
@@ -75,6 +76,9 @@ def test_a_number_is_taken_within_its_range_and_no_further(name):
 
 def test_outcomes_are_those_of_the_table():
     assert [outcome.value for outcome in pinlink.Outcome] == ERRORS["outcomes"]
+    # As text they are what they are called, on every version.
+    assert [str(outcome) for outcome in pinlink.Outcome] == ERRORS["outcomes"]
+    assert [f"{outcome}" for outcome in pinlink.Outcome] == ERRORS["outcomes"]
 
 
 def test_an_error_s_names_stand_in_the_table():
@@ -86,6 +90,22 @@ def test_an_error_s_names_stand_in_the_table():
     assert reason in ERRORS["reasons"][kind]
     assert error.phase in ERRORS["phases"]
     assert error.delivery in ERRORS["deliveries"]
+
+
+BUILTINS = {"Connect": ConnectionError, "Dns": ConnectionError, "Proxy": ConnectionError, "Tls": ConnectionError}
+BUILTINS.update(Timeout=TimeoutError, Config=ValueError)
+
+
+@pytest.mark.parametrize("kind", ERRORS["reasons"])
+def test_every_reason_has_a_class_and_a_builtin_where_there_is_one(kind):
+    for reason in ERRORS["reasons"][kind]:
+        found = class_of(f"{kind}.{reason}")
+        assert issubclass(found, pinlink.Error)
+        builtin = TimeoutError if reason == "Timeout" else BUILTINS.get(kind)
+        others = {TimeoutError, ConnectionError, ValueError} - {builtin}
+        assert builtin is None or issubclass(found, builtin)
+        assert not issubclass(found, tuple(others))
+        assert issubclass(found, pinlink.WriteError) == (kind == "Write")
 
 
 def part(value):

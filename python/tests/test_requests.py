@@ -1,6 +1,7 @@
 """The promise: programs and SDKs that use `requests` go through unchanged, pinned and pooled."""
 
 import io
+import pathlib
 import pickle
 
 import pytest
@@ -109,10 +110,36 @@ def test_verify_is_theirs(box):
         assert len(box.control("GET", "/queries")) == queries
 
 
-def test_proxies_are_theirs(box, session):
-    proxies = {"https": f"http://{box.plan['connect-proxy']}"}
+def test_cert_is_theirs(box, session):
+    folder = pathlib.Path(box.plan["ca-file"]).parent
+    private = f"https://{box.host}:{box.plan['https-client-auth']}"
+    options = box.options()
+    options["hosts"].append(private)
+    with mounted(PinlinkAdapter(**options)) as session:
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"{private}/echo")
+        pair = (str(folder / "client.pem"), str(folder / "client.key"))
+        assert session.get(f"{private}/echo", cert=pair).json()["client_certificate"]
+        both = folder / "both.pem"
+        both.write_text("".join(pathlib.Path(path).read_text() for path in pair))
+        assert session.get(f"{private}/echo", cert=str(both)).json()["client_certificate"]
+        session.cert = pair
+        assert session.get(f"{private}/echo").ok
+
+
+@pytest.mark.parametrize(("proxy", "scheme"), [("connect-proxy", "http"), ("socks-proxy", "socks5")])
+def test_proxies_are_theirs(box, session, proxy, scheme):
+    proxies = {"https": f"{scheme}://{box.plan[proxy]}"}
     assert session.get(box.https("/rows/1"), proxies=proxies).ok
     assert len(box.control("GET", "/tunnels")) == 1
+    # Not for what goes around it.
+    assert session.get(box.http("/rows/1"), proxies=proxies).ok
+    assert session.get(box.https("/rows/1"), proxies={**proxies, "no_proxy": box.host}).ok
+    assert len(box.control("GET", "/tunnels")) == 1
+    dead = {"https": "http://127.0.0.1:1"}
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.get(box.https("/rows/1"), proxies=dead)
+    assert caught.value.__cause__.delivery == "not sent"
 
 
 def test_retry_is_theirs(box):
@@ -121,6 +148,18 @@ def test_retry_is_theirs(box):
         with pytest.raises(requests.exceptions.RetryError):
             session.get(box.http("/status/503"))
         assert len(box.seen()) == 4
+        assert session.get(box.http("/status/503?times=2")).status_code == 200
+        box.reset()
+        # A POST is repeated where they say so only, and what they don't list is an answer.
+        assert session.post(box.http("/status/503")).status_code == 503
+        assert session.get(box.http("/status/500")).status_code == 500
+        assert len(box.seen()) == 2
+    with mounted(PinlinkAdapter(max_retries=2, max_attempts=1, **box.options())) as session:
+        box.reset()
+        with pytest.raises(requests.ReadTimeout):
+            session.get(box.http("/delay/60000"), timeout=0.2)
+        # A number is of tries to connect.
+        assert len(box.seen()) == 1
 
 
 def test_a_session_goes_along_in_a_pickle(box, session):

@@ -116,3 +116,37 @@ def test_a_profile_of_one_s_own_marks_its_answers(box, client):
         profile.mark(200, "Perhaps")
     with pytest.raises(pinlink.ConfigError):
         pinlink.Write(pinlink.Request("POST", box.http("/")), SCOPE.key("insert", 3))
+
+
+def test_a_batch_of_one_s_own_sends_again_only_what_failed(box, client):
+    sent = []
+
+    def compose(items):
+        sent.append([body for _, body in items])
+        lines = [f"{key.short} {body.decode()}" for key, body in items]
+        return pinlink.Request("POST", box.http("/echo"), data="\n".join(lines))
+
+    def read(answer):
+        # The target had no time for the second row at first.
+        rows = answer.json()["body"].splitlines()
+        return [("Again" if row.endswith("b") and len(sent) == 1 else "Applied", 200) for row in rows]
+
+    keys = [SCOPE.key("insert", uuid.uuid4().hex) for _ in range(3)]
+    outcomes = client.write_batch(pinlink.Batch(zip(keys, ["a", b"b", "c"]), compose, read))
+    assert [outcome.outcome for outcome in outcomes] == ["Applied"] * 3
+    assert sent == [[b"a", b"b", b"c"], [b"b"]]
+    assert outcomes[0].response.url == box.http("/echo")
+
+
+def test_what_a_batch_s_functions_raise_ends_the_call(box, client):
+    def fail(_):
+        raise LookupError("no row")
+
+    def compose(items):
+        return pinlink.Request("POST", box.http("/echo"), data="x")
+
+    for functions in ((fail, fail), (compose, fail), (compose, lambda answer: [("Perhaps", 200)])):
+        batch = pinlink.Batch([(SCOPE.key("insert", uuid.uuid4().hex), "a")], *functions)
+        with pytest.raises((LookupError, pinlink.ConfigError)):
+            client.write_batch(batch)
+    assert client.get(box.http("/rows/1")).ok

@@ -10,6 +10,7 @@ import contextlib
 import httpx
 
 import pinlink
+from pinlink._asynchronous import fed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Transport(httpx.BaseTransport):
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """As :class:`Transport`, for `httpx.AsyncClient`. A body that comes from a stream is read before it is sent."""
+    """As :class:`Transport`, for `httpx.AsyncClient`."""
 
     def __init__(self, **options: Any) -> None:
         """Make a transport of a client's options; mistakes in them are raised by the first call."""
@@ -81,9 +82,12 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; raises the exceptions of `httpx`, with pinlink's as their cause."""
-        data = await request.aread()
         with _translating(request):
-            answer = await self._client.open(_made(request, data or None))
+            try:
+                answer = await self._client.open(_made(request, request.content or None))
+            except httpx.RequestNotRead:
+                pieces: Any = request.stream
+                answer = await fed(pieces, lambda feed: self._client.open(_made(request, feed)))
         return _response(answer, _AsyncStream(answer, request))
 
     async def aclose(self) -> None:
@@ -120,6 +124,9 @@ def _translating(request: httpx.Request) -> Iterator[None]:
     try:
         yield
     except pinlink.Error as error:
+        if error.reason == "Canceled.Body" and error.__cause__ is not None:
+            # What brought the body said why it ended.
+            raise error.__cause__ from None
         raise _kind(error)(str(error), request=request) from error
 
 

@@ -11,67 +11,21 @@ import http.client
 from requests import exceptions
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
-from urllib3 import HTTPResponse
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-    ResponseError,
-)
+from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 from urllib3.util import Retry
 
 import pinlink
 
+from ._clients import OWNED, Clients
+from .urllib3 import answered, beneath, timed_out
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+    from typing import Any, Mapping, Optional, Tuple, Type, Union
 
     from requests import PreparedRequest, Response
 
-# Framing and routing are the client's.
-_OWNED = frozenset(
-    [
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ]
-)
 _BEFORE_THE_REQUEST = ("queue", "resolve", "connect", "handshake")
-
-
-class _Body:
-    """What urllib3 reads an answer from: its errors are urllib3's."""
-
-    def __init__(self, reader: pinlink.Reader) -> None:
-        self._reader = reader
-
-    def read(self, size: Optional[int] = None) -> bytes:
-        try:
-            return self._reader.read(-1 if size is None else size) or b""
-        except pinlink.TimeoutError as error:
-            raise ReadTimeoutError(None, "", str(error)) from error  # type: ignore[arg-type]
-        except pinlink.Error as error:
-            raise ProtocolError(str(error), error) from error
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._reader.iter_bytes())
-
-    @property
-    def closed(self) -> bool:
-        return self._reader.closed
-
-    def close(self) -> None:
-        self._reader.close()
 
 
 class _Head:
@@ -109,34 +63,7 @@ class PinlinkAdapter(BaseAdapter):
         """
         super().__init__()
         self.max_retries = max_retries if isinstance(max_retries, Retry) else Retry(max_retries, read=False)
-        self._options = options
-        self._clients: Dict[Tuple[Any, ...], pinlink.Client] = {}
-        self._client(True, None, None)
-
-    def _client(
-        self,
-        verify: Union[bool, str, None],
-        cert: Union[str, Tuple[str, str], None],
-        proxy: Optional[str],
-    ) -> pinlink.Client:
-        key = (verify, cert, proxy)
-        client = self._clients.get(key)
-        if client is not None:
-            return client
-        options = dict(self._options)
-        usual = self._clients.get((True, None, None))
-        if usual is not None:
-            options["pin_set"] = usual.pins()
-        if verify is False:
-            options["danger_accept_any_certificate"] = True
-        elif isinstance(verify, str):
-            options.update(ca_file=verify, web_roots=False)
-        if cert is not None:
-            options["client_cert"], options["client_key"] = (cert, None) if isinstance(cert, str) else cert
-        if proxy is not None:
-            options["proxy"] = proxy
-        # Of two threads that were first, one's serves both.
-        return self._clients.setdefault(key, pinlink.Client(**options))
+        self._clients = Clients(options)
 
     def send(
         self,
@@ -151,7 +78,9 @@ class PinlinkAdapter(BaseAdapter):
         url, method = request.url or "", request.method or "GET"
         try:
             made = self._made(request, method, url, timeout)
-            client = self._client(verify, tuple(cert) if isinstance(cert, list) else cert, select_proxy(url, proxies))
+            client = self._clients.of(
+                verify, tuple(cert) if isinstance(cert, list) else cert, select_proxy(url, proxies)
+            )
         except pinlink.Error as error:
             raise _translated(error, request) from error
         retries = self.max_retries
@@ -160,21 +89,18 @@ class PinlinkAdapter(BaseAdapter):
                 answer = client.open(made)
             except pinlink.Error as error:
                 try:
-                    retries = retries.increment(method, url, error=_beneath(error))
+                    retries = retries.increment(method, url, error=beneath(error))
                 except (MaxRetryError, HTTPError):
                     raise _translated(error, request) from error
                 retries.sleep()
                 continue
-            raw = HTTPResponse(
-                body=_Body(answer),
-                headers=answer.headers.pairs(),  # type: ignore[arg-type]
-                status=answer.status,
-                reason=http.client.responses.get(answer.status),
-                version=11,
+            raw = answered(
+                answer,
+                method,
+                url,
                 preload_content=False,
                 decode_content=False,
-                request_method=method,
-                original_response=_Head(answer.headers),  # type: ignore[arg-type]
+                original_response=_Head(answer.headers),
             )
             if retries.is_retry(method, answer.status, "Retry-After" in answer.headers):
                 try:
@@ -206,7 +132,7 @@ class PinlinkAdapter(BaseAdapter):
                 expects = True
             elif lower == "host" and value != url.split("://", 1)[-1].split("/", 1)[0]:
                 raise exceptions.InvalidHeader("another Host is given by the option host_header")
-            if lower not in _OWNED:
+            if lower not in OWNED:
                 headers.append((name, value))
         return pinlink.Request(
             method, url, headers=headers, data=request.body, timeout=timeout, length=length, expect_continue=expects
@@ -214,38 +140,21 @@ class PinlinkAdapter(BaseAdapter):
 
     def close(self) -> None:
         """Close idle connections. A session that is used again gets new ones."""
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            client.close()
+        self._clients.close()
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return _restored, (self.max_retries, self._options, dict(self._clients))
+        return _restored, (self.max_retries, self._clients)
 
 
-def _restored(max_retries: Retry, options: Dict[str, Any], clients: Dict[Any, pinlink.Client]) -> PinlinkAdapter:
+def _restored(max_retries: Retry, clients: Clients) -> PinlinkAdapter:
     adapter = PinlinkAdapter.__new__(PinlinkAdapter)
-    adapter.max_retries, adapter._options, adapter._clients = max_retries, options, clients
+    adapter.max_retries, adapter._clients = max_retries, clients
     return adapter
-
-
-def _timed_out(error: BaseException) -> bool:
-    # A write that got no answer in time may have happened: the cause tells that it was time.
-    return isinstance(error, pinlink.TimeoutError) or isinstance(error.__cause__, pinlink.TimeoutError)
-
-
-def _beneath(error: pinlink.Error) -> Exception:
-    """The error as urllib3 has it, by which `Retry` decides."""
-    if error.delivery == "not sent":
-        kind = ConnectTimeoutError if _timed_out(error) else NewConnectionError
-        return kind(None, str(error))  # type: ignore[arg-type]
-    if _timed_out(error):
-        return ReadTimeoutError(None, "", str(error))  # type: ignore[arg-type]
-    return ProtocolError(str(error), error)
 
 
 def _translated(error: pinlink.Error, request: PreparedRequest) -> exceptions.RequestException:
     kind: Type[exceptions.RequestException]
-    if _timed_out(error):
+    if timed_out(error):
         early = error.phase in _BEFORE_THE_REQUEST and error.delivery == "not sent"
         kind = exceptions.ConnectTimeout if early else exceptions.ReadTimeout
     elif error.kind == "Tls":
