@@ -9,11 +9,15 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # The JVMs that the Java suite passes on: the machine's own, and a newer one where it is.
 JAVA_25 := $(firstword $(wildcard /usr/lib/jvm/temurin-25*/bin/java))
 JAVA := $(firstword $(wildcard /usr/lib/jvm/java-17*/bin/java)) $(JAVA_25)
+# Spark 3.5 runs on it.
+JAVA_HOME_17 := $(firstword $(wildcard /usr/lib/jvm/java-17*-openjdk* /usr/lib/jvm/java-17*))
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MAVEN := mvn --quiet --batch-mode --file jni -Dpinlink.target=$(TARGET)/debug
+MAVEN_TEST := mvn --batch-mode --no-transfer-progress --file jni -Dpinlink.target=$(TARGET)/debug test
 # What builds for a glibc of 2012: zig's linker, and cargo's way to it.
 ZIG := $(TARGET)/zig/bin
 LINUX := x86_64-unknown-linux-gnu
+NATIVE := $(TARGET)/$(LINUX)/release
 JAVA_DIST := jni/java/target/dist
 
 # The interpreters that the Python suite passes on: the machine's own, the oldest that MaxCompute has, and the newest at hand.
@@ -46,9 +50,10 @@ test: ## Runs every test of every language
 	@$(call apt,mariadb-client-core,/usr/bin/my_print_defaults)
 	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 	$(CARGO) build --quiet -p pinlink-jni -p pinlink-python -p pinlink-box
-	$(MAVEN) test
-	$(if $(JAVA_25),$(MAVEN) test -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED)
-	python3 python/tests/run.py $(or $(CARGO_TARGET_DIR),target) $(PYTHONS)
+	$(MAVEN_TEST)
+	$(if $(JAVA_25),$(MAVEN_TEST) -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED)
+	python3 python/tests/run.py $(TARGET) $(PYTHONS)
+	python3 tests/spark/run.py $(TARGET) $(JAVA_HOME_17) $(wordlist 1,2,$(PYTHONS))
 
 soak-writes: ## Kills and re-executes 1,000 writing jobs, derives 10,000,000 keys, explores the ledger (some minutes)
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
@@ -88,16 +93,23 @@ dist: dist-java ## Builds what a user installs into dist/
 	@ls -l dist dist/maxcompute
 
 dist-java:
+	@$(call apt,lz4,/usr/bin/lz4)
 	@echo "building the Java package (once, some minutes)"
 	@test -e $(ZIG)/cargo-zigbuild || { python3 -m venv $(TARGET)/zig && \
 		$(ZIG)/pip install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.0; }
 	@PATH=$(ZIG):$$PATH CARGO_PROFILE_RELEASE_STRIP=symbols \
 		$(CARGO) zigbuild --release --quiet -p pinlink-jni --target $(LINUX).2.17
+	@lz4 -12 -BD -B5 --no-frame-crc -q -f $(NATIVE)/libpinlink_jni.so $(NATIVE)/pinlink_jni.lz4
+	@PATH=$(ZIG):$$PATH CARGO_PROFILE_RELEASE_STRIP=symbols PINLINK_PAYLOAD=$(NATIVE)/pinlink_jni.lz4 \
+		$(CARGO) zigbuild --release --quiet -p pinlink-packed --target $(LINUX).2.17
 	@$(CARGO) build --quiet -p pinlink-box
 	@rm -rf $(JAVA_DIST)
-	@install -D -t $(JAVA_DIST)/native/io/github/pinlink/native/linux-x86_64 $(TARGET)/$(LINUX)/release/libpinlink_jni.so
+	@install -D $(NATIVE)/libpinlink_packed.so \
+		$(JAVA_DIST)/native/io/github/pinlink/native/linux-x86_64/libpinlink_jni.so
 	@$(MAVEN) package --projects java -DskipTests -Dpinlink.build=target/dist
-	@jni/inspect $(JAVA_DIST)/pinlink-$(VERSION).jar $(TARGET)/debug/pinlink-box $(JAVA_DIST)/test-classes $(JAVA)
+	@jni/inspect $(JAVA_DIST)/pinlink-$(VERSION).jar $(NATIVE)/libpinlink_jni.so \
+		$(TARGET)/debug/pinlink-box $(JAVA_DIST)/test-classes $(JAVA)
+	@jni/start $(JAVA_DIST)/pinlink-$(VERSION).jar $(JAVA_DIST)/test-classes 9 $(JAVA)
 	@mkdir -p dist/maxcompute && cp $(JAVA_DIST)/pinlink-$(VERSION)*.jar dist/
 	@cp $(JAVA_DIST)/pinlink-$(VERSION).jar dist/maxcompute/
 	@sed 's/@VERSION@/$(VERSION)/g' jni/java/maxcompute/commands.sql >dist/maxcompute/commands.sql
