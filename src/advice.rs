@@ -33,6 +33,10 @@ pub enum Certainty {
 }
 
 impl Certainty {
+    /// Both, the surer first.
+    #[doc(hidden)]
+    pub const ALL: [Certainty; 2] = [Certainty::Likely, Certainty::Possible];
+
     /// The name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,6 +84,26 @@ pub enum Layer {
 }
 
 impl Layer {
+    /// Every layer there is.
+    #[doc(hidden)]
+    pub const ALL: [Layer; 15] = [
+        Layer::NetworkConnection,
+        Layer::ConnectionGroup,
+        Layer::SecurityGroup,
+        Layer::WhiteList,
+        Layer::InternetAccess,
+        Layer::JobFlag,
+        Layer::Endpoint,
+        Layer::Name,
+        Layer::Proxy,
+        Layer::Certificate,
+        Layer::Target,
+        Layer::Job,
+        Layer::Configuration,
+        Layer::Isolation,
+        Layer::Machine,
+    ];
+
     /// The name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -373,6 +397,39 @@ mod tests {
                 let causes = causes(*reason, place);
                 assert!(causes.is_sorted_by_key(|cause| cause.certainty), "{reason:?}");
                 assert!(causes.iter().all(|cause| !cause.step.is_empty() && !cause.step.contains('\n')), "{reason:?}");
+            }
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Known {
+        id: String,
+        reasons: Vec<String>,
+        host: String,
+        part: String,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Facts {
+        cause: Vec<Known>,
+    }
+
+    #[test]
+    fn what_the_facts_of_the_plan_know_is_among_the_causes() {
+        let facts: Facts = toml::from_str(include_str!("../plan/facts.toml")).unwrap();
+        assert!(facts.cause.len() > 20);
+        for known in facts.cause {
+            let places = match known.host.as_str() {
+                "private" => vec![Place::Private],
+                "public" => vec![Place::Public],
+                _ => vec![Place::Private, Place::Public, Place::Unknown],
+            };
+            for name in &known.reasons {
+                let reason = Reason::ALL.iter().find(|reason| reason.as_str() == name).expect(name);
+                for &place in &places {
+                    let layers = causes(*reason, place).iter().map(|cause| cause.layer.as_str());
+                    assert!(layers.clone().any(|layer| layer == known.part), "{}: {name} {place:?}", known.id);
+                }
             }
         }
     }

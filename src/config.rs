@@ -19,9 +19,9 @@ use crate::value::{
 pub const PROPERTY_PREFIX: &str = "pinlink.";
 
 /// The longest wait in the kernel, and the receive time-out of every socket: after it the caller's loop looks at deadlines
-/// and interrupts again. Half of the 50 ms within which an interrupt ends a call, since a busy machine adds its own; too
-/// long to cost anything.
-pub(crate) const SLICE: Duration = Duration::from_millis(25);
+/// and interrupts again. An interrupt ends a call within 50 ms: a kernel that ticks a hundred times a second makes 30 of
+/// these, and a busy machine adds its own. Too long to cost anything.
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// How long an answer of DNS serves other clients of the process: its TTL within these bounds. A TTL of 0 never means a
 /// query for every client, and no answer is shared for longer than a failover may take.
 pub(crate) const LOOKUP_SHARED_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));

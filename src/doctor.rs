@@ -9,6 +9,8 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,7 +18,8 @@ use serde::Serialize;
 
 use crate::advice::{Cause, Place, causes};
 use crate::blocking::Client;
-use crate::config::{Builder, Config};
+use crate::config::{Builder, Config, SLICE};
+use crate::drive;
 use crate::environment::{self, Fact, Verdict};
 use crate::error::{Error, Reason, Result};
 use crate::origin::{Origin, Scheme};
@@ -134,7 +137,9 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Stage; 5] = [Stage::Name, Stage::Address, Stage::Tcp, Stage::Tls, Stage::Answer];
+    /// Every stage there is, in their order.
+    #[doc(hidden)]
+    pub const ALL: [Stage; 5] = [Stage::Name, Stage::Address, Stage::Tcp, Stage::Tls, Stage::Answer];
 
     /// The name in reports.
     pub fn as_str(self) -> &'static str {
@@ -165,6 +170,14 @@ pub struct Step {
     pub detail: String,
     /// What is probably missing, the most probable first.
     pub causes: &'static [Cause],
+}
+
+impl Step {
+    fn panicked() -> Step {
+        let detail = "the look at it panicked".to_owned();
+        let reason = Some(Reason::Internal);
+        Step { stage: Stage::Name, verdict: Verdict::Failed, took: Duration::ZERO, reason, detail, causes: &[] }
+    }
 }
 
 fn milliseconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -216,29 +229,56 @@ impl Diagnosis {
 impl Builder {
     /// Looks at the way to each of `targets`, with these options: what a client with them would meet.
     ///
-    /// It takes at most some tens of seconds for eight targets, as the options' bounds let it: `resolve_timeout`,
+    /// Without a target it looks at the machine alone. It takes at most some tens of seconds for eight targets, as the options' bounds let it: `resolve_timeout`,
     /// `connect_timeout` for each address, `handshake_timeout`, `timeout`, each cut to 10 s.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::Kind::Config) for a mistake in the options; what is wrong with a target is in the
-    /// diagnosis.
+    /// [`Kind::Config`](crate::Kind::Config) for a mistake in the options, [`Kind::Canceled`](crate::Kind::Canceled)
+    /// where the caller was interrupted; what is wrong with a target is in the diagnosis.
     pub fn doctor(self, targets: &[Target]) -> Result<Diagnosis> {
+        if targets.is_empty() {
+            return Ok(Diagnosis { targets: Vec::new(), environment: environment::facts() });
+        }
         // `hosts` is replaced for each target; a mistake in anything else shows here.
         let config = match self.config.hosts.0.is_empty() {
             true => self.hosts(targets.iter().map(|target| format!("tcp://{}", target.authority()))).finish()?,
             false => self.finish()?,
         };
         let trust = tls::configuration(&config)?;
-        let examine = |target: &Target| Examiner { config: &config, target, steps: Vec::new() }.examine(&trust);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let examine = |target: &Target| {
+            let examiner = Examiner { config: &config, target, steps: Vec::new() };
+            drive::working_for(Arc::clone(&given_up), || examiner.examine(&trust))
+        };
         let mut examinations = Vec::with_capacity(targets.len());
         for some in targets.chunks(AT_ONCE) {
             std::thread::scope(|scope| {
-                let threads: Vec<_> = some.iter().map(|target| scope.spawn(move || examine(target))).collect();
+                let (done, all_done) = channel::<()>();
+                let threads: Vec<_> = some
+                    .iter()
+                    .map(|target| {
+                        let done = done.clone();
+                        scope.spawn(move || {
+                            let _done = done;
+                            examine(target)
+                        })
+                    })
+                    .collect();
+                drop(done);
+                // Nothing is ever sent: the channel ends with its last sender.
+                while all_done.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+                    if drive::is_interrupted() {
+                        given_up.store(true, Ordering::Relaxed);
+                    }
+                }
                 for (thread, target) in threads.into_iter().zip(some) {
-                    let steps = thread.join().unwrap_or_default();
+                    let steps = thread.join().unwrap_or_else(|_| vec![Step::panicked()]);
                     examinations.push(Examination { target: target.text.clone(), steps });
                 }
             });
+            if given_up.load(Ordering::Relaxed) {
+                return Err(drive::interrupted());
+            }
         }
         Ok(Diagnosis { targets: examinations, environment: environment::facts() })
     }

@@ -30,13 +30,15 @@ thread_local! {
     /// The waker of this thread, made once: a wake is a flag, and an unpark only where the thread sleeps.
     static SIGNAL: RefCell<Option<Arc<Signal>>> = const { RefCell::new(None) };
     static INTERRUPT: Cell<Option<Interrupt>> = const { Cell::new(None) };
+    /// Set on a thread that works for another's call.
+    static WORKS_FOR: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
 /// For bindings. How a caller of another language is asked whether it was interrupted: a function, and what it is to be given.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupt {
-    /// Asked on the calling thread, at least every 40 ms while a call waits.
+    /// Asked on the calling thread, at least every 30 ms while a call waits.
     pub asks: fn(usize) -> bool,
     /// What it is given: a pointer or a handle that is good on this thread while the call lasts.
     pub of: usize,
@@ -55,8 +57,18 @@ pub fn interruptible<T>(interrupt: Interrupt, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-fn is_interrupted() -> bool {
+/// Whether the caller of this thread, or of the one that it works for, was interrupted.
+pub(crate) fn is_interrupted() -> bool {
     INTERRUPT.get().is_some_and(|interrupt| (interrupt.asks)(interrupt.of))
+        || WORKS_FOR.with_borrow(|given_up| given_up.as_ref().is_some_and(|given_up| given_up.load(Ordering::Relaxed)))
+}
+
+/// Runs `work` on a thread that was made for another's call: it ends when that one gives up.
+pub(crate) fn working_for<T>(given_up: Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+    WORKS_FOR.set(Some(given_up));
+    let done = work();
+    WORKS_FOR.set(None);
+    done
 }
 
 /// What an interrupted call ends with. It is dropped wherever it stands, so whether it was sent is not known.

@@ -26,6 +26,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict there is.
+    #[doc(hidden)]
+    pub const ALL: [Verdict; 4] = [Verdict::Well, Verdict::Warning, Verdict::Failed, Verdict::Unknown];
+
     /// The name in reports.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ mod network;
 mod options;
 mod output;
 mod pins;
+mod plan;
 mod resolve;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     /// Show, merge, thin out and import pin sets
     #[command(subcommand)]
     Pins(pins::Pins),
+    /// Say what jobs need to reach their targets: the way, the steps and who does them, the rules, the lines to paste
+    Plan(Box<plan::Plan>),
     /// Look at the way to each target, step by step, and say what is probably missing
     Doctor(doctor::Doctor),
     /// Print the table of options: name, type, default, range and reason
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Get(get) => get.run(),
         Command::Resolve(resolve) => resolve.run(),
         Command::Pins(pins) => pins.run(),
+        Command::Plan(plan) => plan.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Options(options) => options.run(),
         #[cfg(feature = "demo")]
