@@ -1,0 +1,1 @@
+-- no lines of this form belong to this plan
