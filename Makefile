@@ -1,7 +1,7 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak-writes bench promises check dist dist-java
+.PHONY: help demo test soak-writes bench promises check dist dist-java dist-python soak-python
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -86,7 +86,7 @@ check: ## Checks format, lints, docs, licences and advisories
 	@if $(CARGO) deny --workspace fetch >/dev/null 2>&1; then $(CARGO) deny --workspace check advisories; \
 	else echo "advisories NOT checked: the advisory database is out of reach from here"; fi
 
-dist: dist-java ## Builds what a user installs into dist/
+dist: dist-java dist-python ## Builds what a user installs into dist/
 	@echo "building the program"
 	@$(CARGO) build --release --quiet --features demo --bin pinlink
 	@mkdir -p dist && cp target/release/pinlink dist/pinlink && strip dist/pinlink
@@ -113,3 +113,25 @@ dist-java:
 	@mkdir -p dist/maxcompute && cp $(JAVA_DIST)/pinlink-$(VERSION)*.jar dist/
 	@cp $(JAVA_DIST)/pinlink-$(VERSION).jar dist/maxcompute/
 	@sed 's/@VERSION@/$(VERSION)/g' jni/java/maxcompute/commands.sql >dist/maxcompute/commands.sql
+
+dist-python:
+	@echo "building the Python wheel (once, some minutes)"
+	@test -e $(ZIG)/cargo-zigbuild || { python3 -m venv $(TARGET)/zig && \
+		$(ZIG)/pip install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.0; }
+	@test -e $(ZIG)/abi3audit || $(ZIG)/pip install --quiet maturin==1.16.0 auditwheel==6.4.2 abi3audit==0.0.21
+	@rm -rf $(TARGET)/wheels && mkdir -p dist/maxcompute
+	@cd python && PATH=$(ZIG):$$PATH CARGO_TARGET_DIR=$(TARGET) CARGO_PROFILE_RELEASE_STRIP=symbols maturin --quiet build \
+		--release --zig --compatibility manylinux2014 --target $(LINUX) --out $(TARGET)/wheels
+	@cd python && PATH=$(ZIG):$$PATH maturin --quiet sdist --out $(TARGET)/wheels
+	@$(CARGO) build --quiet -p pinlink-box
+	@python/inspect $(TARGET)/wheels/pinlink-$(VERSION)-*.whl $(TARGET)/wheels/pinlink-$(VERSION).tar.gz \
+		$(TARGET)/debug/pinlink-box $(ZIG) $(PYTHONS)
+	@cp $(TARGET)/wheels/pinlink-$(VERSION)* dist/
+	@cp $(TARGET)/wheels/pinlink-$(VERSION)-*.whl dist/maxcompute/pinlink-$(VERSION).zip
+	@cp examples/maxcompute-python/functions.py examples/maxcompute-python/service.json dist/maxcompute/
+	@for name in commands-python.sql commands_pyodps.py; do \
+		sed 's/@VERSION@/$(VERSION)/' python/maxcompute/$$name >dist/maxcompute/$$name; done
+
+soak-python: ## Calls, streams, forks and ends a million times through the Python binding (some minutes)
+	@$(CARGO) build --release --quiet -p pinlink-python -p pinlink-box
+	@python3 python/tests/run.py --soak $(TARGET) $(PYTHONS)

@@ -15,7 +15,11 @@ object Enrichment extends Serializable {
   /** How many rows are under way at once, at most. */
   val Batch = 16
 
-  def apply(rows: Iterator[Long], options: Map[String, String], pins: Broadcast[String], job: String): Iterator[String] = {
+  def apply(
+      rows: Iterator[Long],
+      options: Map[String, String],
+      pins: Broadcast[String],
+      job: String): Iterator[String] = {
     // The executor's first task builds it; it lives as long as the executor.
     val client = Client.builder().options(options.asJava).pinSet(PinSet.parse(pins.value)).buildShared()
     val scope = Scope.job(job)

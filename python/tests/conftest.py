@@ -15,6 +15,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target")))
 _NEXT = itertools.count(1)
 
+# What the environment says of proxies and trust is the machine's; libraries under test would take it for theirs.
+for name in list(os.environ):
+    if name.lower().endswith("_proxy") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        del os.environ[name]
+
 
 class Box:
     """A DNS server, proxies, origins, and faults that are switched at run time. It ends when its input closes."""

@@ -2,6 +2,7 @@
 
 ``python3 run.py TARGET PYTHON...``: TARGET is cargo's target directory, in whose ``debug`` the library and the network
 in a box lie. The first interpreter also checks types, stubs and style. What is missing is installed, and said.
+``python3 run.py --soak TARGET PYTHON...`` runs the soak instead, with what lies in ``release``.
 """
 
 import os
@@ -15,12 +16,12 @@ PROJECT = HERE.parent
 SOURCES = ["pinlink", "tests", "../examples/maxcompute-python", "../examples/maxframe"]
 
 
-def laid_out(target):
+def laid_out(target, profile="debug"):
     """The package beside its native library, as a wheel would put them."""
-    package = target / "python" / "pinlink"
+    package = target / ("python" if profile == "debug" else "python-" + profile) / "pinlink"
     shutil.rmtree(str(package), ignore_errors=True)
     shutil.copytree(str(PROJECT / "pinlink"), str(package), ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "_pinlink.abi3.so").symlink_to(target / "debug" / "lib_pinlink.so")
+    (package / "_pinlink.abi3.so").symlink_to(target / profile / "lib_pinlink.so")
     return package.parent
 
 
@@ -61,5 +62,18 @@ def main(target, *pythons):
                 subprocess.check_call([str(tools / check[0]), *check[1:]], cwd=str(PROJECT), env=variables)
 
 
+def soak(target, *pythons):
+    """The long run, with the library as it is released."""
+    target = pathlib.Path(target).resolve()
+    variables = {**os.environ, "PYTHONPATH": str(laid_out(target, "release")), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables["PINLINK_BOX"] = str(target / "release" / "pinlink-box")
+    for python in pythons:
+        tools = environment(target, python)
+        subprocess.check_call([str(tools / "python"), str(HERE / "soak.py")], cwd=str(HERE), env=variables)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "--soak":
+        soak(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

@@ -1,9 +1,10 @@
 """Runs the Spark examples on a real Spark, and holds what the services saw against the input.
 
-``python3 run.py TARGET JAVA_HOME PYTHON...``: TARGET is cargo's target directory, in whose ``debug`` the native libraries
-and the network in a box lie; JAVA_HOME a JDK that Spark runs on (17). The first Python runs the driver and the workers
-on ``local-cluster``, the last those on the standalone cluster. Spark itself is one pip distribution, installed once into
-TARGET/spark. What is lost, doubled, or over a cap fails; so does a run in which nothing was killed or speculated.
+``python3 run.py TARGET JAVA_HOME PYTHON...``: TARGET is cargo's target directory, in whose ``debug`` the native
+libraries and the network in a box lie; JAVA_HOME a JDK that Spark runs on (17). The first Python runs the driver and
+the workers on ``local-cluster``, the last those on the standalone cluster. Spark itself is one pip distribution,
+installed once into TARGET/spark. What is lost, doubled, or over a cap fails; so does a run in which nothing was killed
+or speculated. Logs stay where a failure says, those of local-cluster's executors in the folder ``work`` of Spark.
 """
 
 import contextlib
@@ -17,11 +18,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+import xml.etree.ElementTree
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-SPARK = "pyspark==3.5.6"
+POM = EXAMPLES / "spark-java/pom.xml"
 LIBRARY = "libpinlink_jni.so"
 NATIVE = "io/github/pinlink/native/linux-x86_64/"
 
@@ -34,8 +36,10 @@ JOB = "rows of 2026-11-22"
 # The whole job's connections: what the proxy in the box allows at once.
 CONNECTIONS = 8
 # Far beyond what any step takes, so that what hangs fails.
-PATIENCE = 180
+PATIENCE = 300
 
+# For JVMs that live for seconds: most of their time would go to compiling what soon ends.
+BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Where the archive is unpacked in an executor's working directory.
 ON_PATH = ["--conf", "spark.executorEnv.PYTHONPATH=wheel"]
 # A connection for each request under way; elsewhere many share one.
@@ -88,12 +92,11 @@ def command_line(process):
 class Program:
     """A program with all that it starts, which ends with it; what it says goes to a file."""
 
-    def __init__(self, log, command, variables, folder=None):
+    def __init__(self, log, command, variables):
         self.log = log
         with log.open("wb") as out:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=variables, cwd=folder and str(folder)
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
+            self._process = subprocess.Popen(command, env=variables, **streams)
         self.id = self._process.pid
 
     def runs(self):
@@ -185,15 +188,18 @@ class Box:
 
 
 def installed(target):
-    """Spark, from pip."""
+    """Spark, from pip, in the version that the example in Java is built for."""
+    pom = xml.etree.ElementTree.parse(str(POM))
+    names = {"m": "http://maven.apache.org/POM/4.0.0"}
+    spark = "pyspark==" + pom.findtext(".//m:dependency[m:groupId='org.apache.spark']/m:version", namespaces=names)
     venv = target / "spark/venv"
     mark = venv / "installed.txt"
-    if not mark.exists() or mark.read_text() != SPARK:
-        say(f"installing {SPARK} (once, 320 MB)")
+    if not mark.exists() or mark.read_text() != spark:
+        say(f"installing {spark} (once, 320 MB)")
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", str(venv)])
         pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.check_call([*pip, "--no-cache-dir", SPARK])
-        mark.write_text(SPARK)
+        subprocess.check_call([*pip, "--no-cache-dir", spark])
+        mark.write_text(spark)
     return next(venv.glob("lib/python3*/site-packages/pyspark"))
 
 
@@ -225,9 +231,9 @@ class Bench:
 
     def jar(self, name, sources, classpath=()):
         classes, jar = self.folder / name, self.folder / f"{name}.jar"
-        javac = [f"{self.java_home}/bin/javac", "--release", "8", "-Xlint:all,-options,-path", "-Werror", "-d"]
-        javac += [str(classes), "-cp", ":".join(map(str, classpath)), *map(str, sources)]
-        subprocess.check_call(javac, env=self.variables())
+        javac = [f"{self.java_home}/bin/javac", *(f"-J{option}" for option in BRIEF.split())]
+        javac += ["--release", "8", "-Xlint:all,-options,-path", "-Werror", "-d", str(classes)]
+        subprocess.check_call([*javac, "-cp", ":".join(map(str, classpath)), *map(str, sources)])
         with zipfile.ZipFile(str(jar), "w", zipfile.ZIP_DEFLATED) as file:
             for path in sorted(classes.glob("**/*.class")):
                 file.write(str(path), str(path.relative_to(classes)))
@@ -237,7 +243,8 @@ class Bench:
         """The wheel, renamed to .zip: the package beside its native library."""
         folder = self.folder / "wheel"
         package = folder / "pinlink"
-        shutil.copytree(str(ROOT / "python/pinlink"), str(package), ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        ignored = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(str(ROOT / "python/pinlink"), str(package), ignore=ignored)
         self.strip("lib_pinlink.so", package / "_pinlink.abi3.so")
         return pathlib.Path(shutil.make_archive(str(self.folder / "pinlink"), "zip", str(folder)))
 
@@ -245,8 +252,7 @@ class Bench:
         given = {
             "JAVA_HOME": str(self.java_home),
             "SPARK_HOME": str(self.spark),
-            # Many JVMs for a short time: most of it would go to compiling what soon ends.
-            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "JAVA_TOOL_OPTIONS": BRIEF,
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_DIRS": str(self.folder / "local"),
             "PYSPARK_PYTHON": str(python),
@@ -290,14 +296,14 @@ class Bench:
 def hold_against_input(bench, name, box):
     """Every row enriched, every write applied once, nothing over the cap, one query."""
     rows = bench.lines(name)
-    assert {row: answer for row, (answer, _) in rows.items()} == {row: str(row) for row in range(ROWS)}
+    enriched = {row: answer for row, (answer, _) in rows.items()}
+    assert enriched == {row: str(row) for row in range(ROWS)}, f"{len(enriched)} rows: {enriched}"
     sink = box.control("GET", "/sink")
     wanted = sorted([str(row) for row in range(ROWS)] + [f"partition-{number}" for number in range(PARTITIONS)])
     # By record and key: a record under two keys would be there twice.
-    assert sorted(write["record"] for write in sink) == wanted
-    assert all(write["key"] for write in sink), "a write had no key"
-    assert [write for write in sink if write["applied"] != 1] == []
-    assert [write for write in sink if len(write["bodies"]) != 1] == []
+    assert sorted(write["record"] for write in sink) == wanted, f"{len(sink)} records and keys, not {len(wanted)}"
+    wrong = [write for write in sink if not write["key"] or write["applied"] != 1 or len(write["bodies"]) != 1]
+    assert not wrong, f"without a key, not applied once, or with several bodies: {wrong}"
     counts = box.control("GET", "/counts")
     assert counts["dns"]["queries"] == 1, f"only the driver asks, once: {counts['dns']}"
     proxy = counts["proxy"]
@@ -328,8 +334,7 @@ def killed_executor(bench, box):
             line = command_line(process)
             return "--executor-id" in line and line[line.index("--executor-id") + 1] == lost
 
-        (victim,) = filter(executor, tree(program.id))
-        os.kill(victim, signal.SIGKILL)
+        os.kill(next(filter(executor, tree(program.id))), signal.SIGKILL)
         program.wait()
     hold_against_attempts(box, "executor")
     assert hold_against_input(bench, "killed-executor", box) > 0
@@ -402,8 +407,8 @@ def cluster(bench):
         url = until("the master", lambda: master.said(r"Starting Spark master at (spark://\S+)"))
         for number in (2, 3):
             host = f"127.0.0.{number}"
-            options = ["org.apache.spark.deploy.worker.Worker", "--host", host, "--webui-port", "0", "-c", "1", "-m", "1g"]
-            options += ["-d", str(bench.folder / f"worker-{number}"), url]
+            options = ["org.apache.spark.deploy.worker.Worker", "--host", host, "--webui-port", "0"]
+            options += ["-c", "1", "-m", "1g", "-d", str(bench.folder / f"worker-{number}"), url]
             log = bench.folder / f"worker-{number}.log"
             variables = bench.variables(SPARK_DAEMON_MEMORY="256m", SPARK_LOCAL_IP=host)
             worker = running.enter_context(Program(log, daemon + options, variables))
@@ -413,6 +418,8 @@ def cluster(bench):
 
 def main(target, java_home, *pythons):
     """Runs everything; the first failure ends it, and its logs stay where they are."""
+    # Whoever ends this ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("spark: ended"))
     bench = Bench(pathlib.Path(target).resolve(), java_home)
     with Box(bench.target) as box:
         killed_executor(bench, box)

@@ -3,9 +3,8 @@
 import json
 import os
 
-from pyspark.daemon import manager
-
 import pinlink
+from pyspark.daemon import manager
 
 if __name__ == "__main__":
     given = json.loads(os.environ["WARM"])

@@ -137,7 +137,8 @@ final class Enrichment implements FlatMapFunction<Iterator<Long>, String> {
         /** No row's business key says which report this is: its place in the job does. */
         private void report() throws PinlinkException {
             byte[] body = ("{\"rows\":" + count + "}").getBytes(StandardCharsets.UTF_8);
-            client.write(write(store + "partition-" + partition, body, scope.key("report", Record.chunk(partition, 0))));
+            Key key = scope.key("report", Record.chunk(partition, 0));
+            client.write(write(store + "partition-" + partition, body, key));
             isReported = true;
         }
 
