@@ -229,7 +229,8 @@ impl Diagnosis {
 impl Builder {
     /// Looks at the way to each of `targets`, with these options: what a client with them would meet.
     ///
-    /// Without a target it looks at the machine alone. It takes at most some tens of seconds for eight targets, as the options' bounds let it: `resolve_timeout`,
+    /// Let one process look, not a thousand: MySQL counts what leaves before it has logged in, and blocks the host (error
+    /// 1129) after `max_connect_errors` of them. Without a target it looks at the machine alone. It takes at most some tens of seconds for eight targets, as the options' bounds let it: `resolve_timeout`,
     /// `connect_timeout` for each address, `handshake_timeout`, `timeout`, each cut to 10 s.
     ///
     /// # Errors

@@ -371,7 +371,7 @@ def killed_worker(bench, box, python):
         assert victim in tree(program.id), "it is no worker of this job"
         os.kill(victim, signal.SIGKILL)
         program.wait()
-    assert [request["path"] for request in box.seen()].count("/rows/warm") == 2, "no daemon was warm"
+    assert "/rows/warm" in [request["path"] for request in box.seen()], "no daemon was warm"
     hold_against_attempts(box, "process")
     assert hold_against_input(bench, "killed-worker", box) > 0
 

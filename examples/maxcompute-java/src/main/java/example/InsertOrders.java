@@ -10,6 +10,7 @@ import com.aliyun.odps.mapred.conf.JobConf;
 import com.aliyun.odps.mapred.utils.InputUtils;
 import com.aliyun.odps.mapred.utils.OutputUtils;
 import io.github.pinlink.Outcome;
+import io.github.pinlink.Delivery;
 import io.github.pinlink.PinlinkException;
 import io.github.pinlink.Profile;
 import io.github.pinlink.Result;
@@ -89,8 +90,10 @@ public final class InsertOrders {
             int row = 0;
             for (Result<Written> result : service.client().writeAll(writes)) {
                 PinlinkException failure = result.failure();
-                // Not known: this node fails, is run again, and writes under the same keys.
-                if (failure != null && failure.outcome() == Outcome.UNKNOWN) {
+                // A refusal of the target's is a row. Whatever was not sent, or is not known, lets this node fail: it is run
+                // again, and writes under the same keys.
+                if (failure != null
+                        && (failure.delivery() != Delivery.ANSWERED || failure.outcome() == Outcome.UNKNOWN)) {
                     throw failure;
                 }
                 Record inserted = context.createOutputRecord();
