@@ -91,3 +91,14 @@ def test_every_block_about_databases_runs(postgres, mariadb):
     count, printed = execute(blocks, replaced, reach, {"pinlink": pinlink})
     assert count == 3
     assert printed == ["Applied", "AlreadyApplied", "1"]
+
+
+def test_the_block_of_the_main_readme_runs(box):
+    reach = box.options()
+    del reach["hosts"]
+    main = README.parents[1] / "README.md"
+    replaced = {"https://kms.example/keys/": box.https("/rows/")}
+    replaced.update({name: box.https("") for name in ("https://kms.example", "https://oss.example")})
+    count, printed = execute([main.read_text(encoding="utf-8")], replaced, reach, {})
+    assert count == 1
+    assert printed == ["200"] * 1000
