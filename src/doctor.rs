@@ -229,9 +229,10 @@ impl Diagnosis {
 impl Builder {
     /// Looks at the way to each of `targets`, with these options: what a client with them would meet.
     ///
-    /// Let one process look, not a thousand: MySQL counts what leaves before it has logged in, and blocks the host (error
-    /// 1129) after `max_connect_errors` of them. Without a target it looks at the machine alone. It takes at most some tens of seconds for eight targets, as the options' bounds let it: `resolve_timeout`,
-    /// `connect_timeout` for each address, `handshake_timeout`, `timeout`, each cut to 10 s.
+    /// Without a target it looks at the machine alone. It takes at most some tens of seconds for eight targets, as the
+    /// options' bounds let it: `resolve_timeout`, `connect_timeout` for each address, `handshake_timeout`, `timeout`, each
+    /// cut to 10 s. Let one process look, not a thousand: MySQL counts who leaves before logging in, and after
+    /// `max_connect_errors` of them it blocks the host (error 1129).
     ///
     /// # Errors
     /// [`Kind::Config`](crate::Kind::Config) for a mistake in the options, [`Kind::Canceled`](crate::Kind::Canceled)
