@@ -1,7 +1,7 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak-writes bench promises check dist dist-java dist-python soak-python
+.PHONY: help demo test soak-writes bench bench-java bench-python promises check dist dist-java dist-python soak-python
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -72,6 +72,22 @@ bench: ## Measures pinlink beside its peers and the physical limit (results in t
 	@$(CARGO) build --release --quiet -p pinlink-peers
 	@target/release/pinlink-peers --json target/bench.json
 	$(CARGO) bench --bench parts
+
+bench-java: ## Measures the Java binding beside its peers (about 6 minutes; results in target/bench-java.json)
+	@$(call apt,nginx-light,/usr/sbin/nginx)
+	@$(call apt,wrk,/usr/bin/wrk)
+	@$(call apt,lz4,/usr/bin/lz4)
+	@echo "building the binding and the program that gives turns (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-jni -p pinlink-peers
+	@$(CARGO) build --release --quiet -p pinlink-peers --example crossing
+	@BENCH_JAVA=$(firstword $(JAVA)) benches/java/run $(TARGET) --json target/bench-java.json
+
+bench-python: ## Measures the Python binding beside its peers (about 6 minutes; results in target/bench-python.json)
+	@$(call apt,nginx-light,/usr/sbin/nginx)
+	@$(call apt,wrk,/usr/bin/wrk)
+	@echo "building the binding and the program that gives turns (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-python -p pinlink-peers
+	@python3 benches/python/run.py $(TARGET) --json target/bench-python.json
 
 promises: ## Measures the promises under faults (about 6 minutes)
 	@echo "building the workloads (once, some minutes)"

@@ -131,6 +131,7 @@ impl Layer {
 pub(crate) enum Place {
     Private,
     Public,
+    /// No address is known, or it is this machine's own or its link's: neither says which way leads there.
     Unknown,
 }
 
@@ -138,12 +139,19 @@ impl Place {
     /// Private are the ranges of RFC 1918, of RFC 6598 (inside, services of Alibaba Cloud have those), and unique local
     /// addresses (RFC 4193).
     pub(crate) fn of(address: Option<IpAddr>) -> Place {
-        let is_private = match address.map(|address| address.to_canonical()) {
-            None => return Place::Unknown,
-            Some(IpAddr::V4(v4)) => v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
-            Some(IpAddr::V6(v6)) => v6.is_unique_local(),
+        let Some(address) = address.map(|address| address.to_canonical()) else { return Place::Unknown };
+        let (is_near, is_private) = match address {
+            IpAddr::V4(v4) => (
+                v4.is_loopback() || v4.is_link_local(),
+                v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
+            ),
+            IpAddr::V6(v6) => (v6.is_loopback() || v6.is_unicast_link_local(), v6.is_unique_local()),
         };
-        if is_private { Place::Private } else { Place::Public }
+        match (is_near, is_private) {
+            (true, _) => Place::Unknown,
+            (false, true) => Place::Private,
+            (false, false) => Place::Public,
+        }
     }
 }
 
@@ -377,6 +385,9 @@ mod tests {
         }
         for public in ["47.1.2.3", "172.32.0.1", "100.128.0.1", "2001:db8::1"] {
             assert_eq!(place(public), Place::Public, "{public}");
+        }
+        for near in ["127.0.0.1", "169.254.1.1", "::1", "fe80::1"] {
+            assert_eq!(place(near), Place::Unknown, "{near}");
         }
         assert_eq!(Place::of(None), Place::Unknown);
     }

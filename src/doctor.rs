@@ -423,7 +423,8 @@ impl Examiner<'_> {
             .iter()
             .map(|address| match Place::of(Some(*address)) {
                 Place::Private => "private",
-                _ => "public",
+                Place::Public => "public",
+                Place::Unknown => "of this machine or its link",
             })
             .collect();
         let detail = if kinds.is_empty() { "allowed".to_owned() } else { kinds.join(", ") };

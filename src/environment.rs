@@ -3,6 +3,7 @@
 //! It owns the list of [`Fact`]s and how each is read from `/proc` and `/etc`. Whatever can't be read is said to be not
 //! known. It changes nothing but a file of its own that it creates and removes to see whether it may.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,8 @@ pub(crate) fn facts() -> Vec<Fact> {
     let mounts = read("/proc/self/mounts");
     let mut folders = vec![std::env::temp_dir(), PathBuf::from("."), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")];
     folders = folders.into_iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-    folders.dedup();
+    let mut seen = HashSet::new();
+    folders.retain(|folder| seen.insert(folder.clone()));
     facts.extend(folders.iter().map(|folder| native_code(folder, mounts.as_deref())));
     facts
 }

@@ -164,7 +164,7 @@ fn an_address_that_may_not_be_dialled_is_a_step_of_its_own() {
 fn refused_dropped_and_closed_connections_are_told_apart() {
     for (fault, reason, first) in [
         (Fault::RefuseAll, Reason::ConnectRefused, Layer::Target),
-        (Fault::Blackhole, Reason::ConnectTimeout, Layer::InternetAccess),
+        (Fault::Blackhole, Reason::ConnectTimeout, Layer::JobFlag),
     ] {
         let network = network();
         network.inject(fault);

@@ -2,9 +2,10 @@
 //!
 //! In this process: [`AsyncClient`] with a task for each of the 100, on a `current_thread` runtime and on two workers;
 //! [`Client::map`]; and reqwest on a `current_thread` runtime. Over TLS also [`Client::map`] in HTTP/1.1 over as many
-//! connections as an origin may have by default: what `protocol = auto` chooses for it. All build each request from its URL and read each body.
-//! Beside it: h2load, which sends one prepared request again and again and looks at no header: the ceiling. A turn is
-//! one run of h2load, its connection's making included, or all rows once over the connection that is there.
+//! connections as an origin may have by default: what `protocol = auto` chooses for it. All build each request from its
+//! URL and read each body. Beside it: h2load, which sends one prepared request again and again and looks at no header:
+//! the ceiling. A turn is one run of h2load, its connection's making included, or all rows once over the connection that
+//! is there.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ pub(crate) fn peers(server: &Server, tls: bool) -> Result<Peers> {
     let mut peers = Peers::default();
     match program("h2load") {
         Ok(program) => peers.present.push(Box::new(H2load { program, url: url.clone() })),
-        Err(error) => peers.missing.push(Outcome::missing(NAMES[0], error.to_string())),
+        Err(error) => peers.missing.push(Outcome::missing(NAMES[0], "C", error.to_string())),
     }
     let one = || runtime::Builder::new_current_thread().enable_all().build();
     let two = || runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -207,6 +208,10 @@ impl Peer for H2load {
 
     fn version(&self) -> String {
         says("h2load", "--version")
+    }
+
+    fn language(&self) -> &'static str {
+        "C"
     }
 
     fn turn(&mut self) -> Result<Turn> {

@@ -65,23 +65,22 @@ impl Circumstances {
 /// Watches what the rest of the machine does meanwhile. Where other processes take a core, client and server share
 /// the one that is left: they no longer overlap, and a rate says what a request costs both together.
 pub(crate) struct Others {
-    server: u32,
     begun: Instant,
     busy: f64,
     ours: f64,
 }
 
 impl Others {
-    /// Begins to watch; `server` is the process that belongs to us with all its children.
-    pub(crate) fn watch(server: u32) -> Others {
-        Others { server, begun: Instant::now(), busy: busy(), ours: ours(server) }
+    /// Begins to watch. Whatever was started by this process belongs to us: the server, programs, workers.
+    pub(crate) fn watch() -> Others {
+        Others { begun: Instant::now(), busy: busy(), ours: ours() }
     }
 
     /// The part of the machine's time that others have taken since, from 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let all = self.begun.elapsed().as_secs_f64() * cores as f64;
-        let foreign = (busy() - self.busy) - (ours(self.server) - self.ours);
+        let foreign = (busy() - self.busy) - (ours() - self.ours);
         (foreign / all).clamp(0.0, 1.0)
     }
 }
@@ -104,11 +103,15 @@ fn busy() -> f64 {
     [0, 1, 2, 5, 6, 7].iter().filter_map(|&at| fields.get(at)).sum::<f64>() * TICK
 }
 
-/// Seconds that this process, the programs it ran and the server used.
-fn ours(server: u32) -> f64 {
-    let children = read(&format!("/proc/{server}/task/{server}/children"));
-    let serving: f64 = children.split_whitespace().map(used).sum();
-    (cpu(Whose::Ours) + cpu(Whose::Children)).as_secs_f64() + used(&server.to_string()) + serving
+/// Seconds that this process and all that it started used.
+fn ours() -> f64 {
+    (cpu(Whose::Ours) + cpu(Whose::Children)).as_secs_f64() + started(&std::process::id().to_string())
+}
+
+/// Seconds that the processes used which this one has started, and those that they have, and live.
+fn started(pid: &str) -> f64 {
+    let children = read(&format!("/proc/{pid}/task/{pid}/children"));
+    children.split_whitespace().map(|child| used(child) + started(child)).sum()
 }
 
 /// Seconds that a process used.

@@ -46,6 +46,14 @@ pub(crate) enum Figure {
     CpuUs,
     /// Requests per second.
     PerSecond,
+    /// Bytes that were allocated on the managed heap, per request.
+    HeapBytes,
+    /// One call of something shorter than a request.
+    NsPerCall,
+    /// User and system time of a process from its start to its end.
+    CpuMs,
+    /// A process from its start to its end.
+    WallMs,
 }
 
 impl Figure {
@@ -55,11 +63,20 @@ impl Figure {
             Figure::P99Us => "p99 µs",
             Figure::CpuUs => "CPU µs/req",
             Figure::PerSecond => "req/s",
+            Figure::HeapBytes => "heap B/req",
+            Figure::NsPerCall => "ns/call",
+            Figure::CpuMs => "CPU ms",
+            Figure::WallMs => "wall ms",
         }
     }
 
     pub(crate) fn decimals(self) -> usize {
-        if self == Figure::PerSecond { 0 } else { 1 }
+        if matches!(self, Figure::PerSecond | Figure::HeapBytes) { 0 } else { 1 }
+    }
+
+    /// The better of two.
+    pub(crate) fn better(self, one: f64, other: f64) -> f64 {
+        if self == Figure::PerSecond { one.max(other) } else { one.min(other) }
     }
 }
 
@@ -69,10 +86,15 @@ pub(crate) type Turn = BTreeMap<Figure, f64>;
 /// One of those that are compared: a library in this process, or a program beside it.
 pub(crate) trait Peer {
     /// Its name in tables and targets.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Package and version, or what a program says of itself.
     fn version(&self) -> String;
+
+    /// What it is written for.
+    fn language(&self) -> &'static str {
+        "rust"
+    }
 
     /// One turn. The first one is warm-up and thrown away.
     fn turn(&mut self) -> Result<Turn>;
@@ -88,7 +110,7 @@ pub(crate) struct Peers {
 /// A peer's turns, one a round; or why there are none.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) language: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,8 +122,9 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// A peer that could not take part.
-    pub(crate) fn missing(name: &'static str, why: String) -> Outcome {
-        Outcome { name, version: String::new(), language: "rust", missing: Some(why), rounds: BTreeMap::new() }
+    pub(crate) fn missing(name: &str, language: &'static str, why: String) -> Outcome {
+        let (name, rounds) = (name.to_owned(), BTreeMap::new());
+        Outcome { name, version: String::new(), language, missing: Some(why), rounds }
     }
 
     pub(crate) fn spread(&self, figure: Figure) -> Option<Spread> {
@@ -110,8 +133,12 @@ impl Outcome {
 
     /// This peer's figure over another's, round by round.
     pub(crate) fn ratio(&self, figure: Figure, to: &Outcome) -> Option<Spread> {
-        let (ours, theirs) = (self.rounds.get(&figure)?, to.rounds.get(&figure)?);
-        Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
+        self.against(figure, to.rounds.get(&figure)?, |ours, theirs| ours / theirs)
+    }
+
+    /// This peer's figure held against others of the same rounds.
+    pub(crate) fn against(&self, figure: Figure, to: &[f64], compare: impl Fn(f64, f64) -> f64) -> Option<Spread> {
+        Spread::of(self.rounds.get(&figure)?.iter().zip(to).map(|(&ours, &theirs)| compare(ours, theirs)).collect())
     }
 }
 
@@ -146,9 +173,9 @@ pub(crate) fn in_turn(mut peers: Vec<Box<dyn Peer>>, length: Length) -> Vec<Outc
     let mut outcomes: Vec<Outcome> = peers
         .iter()
         .map(|peer| Outcome {
-            name: peer.name(),
+            name: peer.name().to_owned(),
             version: peer.version(),
-            language: "rust",
+            language: peer.language(),
             missing: None,
             rounds: BTreeMap::new(),
         })

@@ -1,7 +1,7 @@
 //! What is said about a run: tables for a reader, one JSON object for a program, and the targets.
 //!
 //! It only computes medians and ratios of what was measured. A target says which figure of which peer is held
-//! against whom; missing it changes no exit code, for a shared machine proves nothing by one run.
+//! against what; missing it changes no exit code, for a shared machine proves nothing by one run.
 
 use std::fmt::Write as _;
 
@@ -12,6 +12,9 @@ use crate::measure::{Figure, Outcome, Spread};
 
 /// From this share on the figures are told to be doubtful: half a core of two is enough to move a ratio.
 const DOUBTFUL: f64 = 0.1;
+
+/// What the names of our own rows have in them.
+const OURS: &str = "pinlink";
 
 /// One workload with everything measured in it.
 pub(crate) struct Workload {
@@ -26,12 +29,25 @@ pub(crate) struct Workload {
     pub(crate) others: f64,
 }
 
-/// A promise: a ratio of two peers' figures, and its bound.
+/// A promise: a figure of a peer held against something, and its bound.
 pub(crate) struct Target {
     pub(crate) peer: &'static str,
     pub(crate) figure: Figure,
-    pub(crate) against: &'static str,
+    pub(crate) against: Against,
     pub(crate) bound: Bound,
+}
+
+/// What a figure is held against.
+#[derive(Clone, Copy)]
+pub(crate) enum Against {
+    /// Its ratio to another peer's.
+    Peer(&'static str),
+    /// Its ratio to the best, in each round, of all that are neither the limit nor built on pinlink.
+    Best,
+    /// How far it is above another peer's.
+    Over(&'static str),
+    /// Nothing: the figure itself.
+    Alone,
 }
 
 /// On which side of a ratio the promise is kept.
@@ -53,11 +69,28 @@ impl Bound {
 
     fn text(self) -> String {
         match self {
-            Bound::Below(bound) => format!("< {bound}"),
-            Bound::AtMost(bound) => format!("<= {bound}"),
-            Bound::AtLeast(bound) => format!(">= {bound}"),
+            Bound::Below(bound) => format!("< {}", rounded(bound)),
+            Bound::AtMost(bound) => format!("<= {}", rounded(bound)),
+            Bound::AtLeast(bound) => format!(">= {}", rounded(bound)),
         }
     }
+}
+
+impl Against {
+    /// What stands behind the bound.
+    fn text(self) -> String {
+        match self {
+            Against::Peer(name) => format!(" x {name}"),
+            Against::Best => " x the best peer".to_owned(),
+            Against::Over(name) => format!(" over {name}"),
+            Against::Alone => String::new(),
+        }
+    }
+}
+
+/// A bound as people say it: a twelfth is 0.083.
+fn rounded(bound: f64) -> f64 {
+    (bound * 1000.0).round() / 1000.0
 }
 
 impl Workload {
@@ -69,8 +102,23 @@ impl Workload {
         self.outcomes.iter().flat_map(|outcome| outcome.rounds.values()).map(Vec::len).max().unwrap_or(0)
     }
 
-    fn ratio_of(&self, target: &Target) -> Option<Spread> {
-        self.peer(target.peer)?.ratio(target.figure, self.peer(target.against)?)
+    fn held(&self, target: &Target) -> Option<Spread> {
+        let (outcome, figure) = (self.peer(target.peer)?, target.figure);
+        match target.against {
+            Against::Peer(name) => outcome.ratio(figure, self.peer(name)?),
+            Against::Best => outcome.against(figure, &self.best(figure)?, |ours, best| ours / best),
+            Against::Over(name) => {
+                outcome.against(figure, self.peer(name)?.rounds.get(&figure)?, |ours, theirs| ours - theirs)
+            }
+            Against::Alone => outcome.spread(figure),
+        }
+    }
+
+    /// The best figure of each round, of those whom a user would pick instead.
+    fn best(&self, figure: Figure) -> Option<Vec<f64>> {
+        let others = self.outcomes.iter().filter(|outcome| outcome.name != self.limit && !outcome.name.contains(OURS));
+        let rounds = others.filter_map(|outcome| outcome.rounds.get(&figure).cloned());
+        rounds.reduce(|best, next| best.into_iter().zip(next).map(|(best, next)| figure.better(best, next)).collect())
     }
 
     /// The table: a row a peer; of each figure its median, and the ratio to the limit with its quartiles.
@@ -109,19 +157,14 @@ impl Workload {
             .targets
             .iter()
             .map(|target| {
-                let ratio = self.ratio_of(target);
+                let ratio = self.held(target);
                 let verdict = match ratio {
                     Some(spread) if target.bound.holds(spread.median) => "met",
                     Some(_) => "MISSED",
                     None => "not measured",
                 };
-                let promise = format!(
-                    "target: {} {} {} x {}",
-                    target.peer,
-                    target.figure.label(),
-                    target.bound.text(),
-                    target.against
-                );
+                let (figure, bound) = (target.figure.label(), target.bound.text());
+                let promise = format!("target: {} {figure} {bound}{}", target.peer, target.against.text());
                 vec![promise, show(ratio), verdict.to_owned()]
             })
             .collect();
@@ -152,11 +195,11 @@ impl Workload {
             .targets
             .iter()
             .map(|target| {
-                let ratio = self.ratio_of(target);
+                let ratio = self.held(target);
                 serde_json::json!({
                     "peer": target.peer,
                     "figure": target.figure,
-                    "against": target.against,
+                    "against": target.against.text().trim(),
                     "bound": target.bound.text(),
                     "ratio": ratio,
                     "met": ratio.map(|spread| target.bound.holds(spread.median)),
@@ -212,13 +255,13 @@ mod tests {
 
     fn outcome(name: &'static str, values: &[f64]) -> Outcome {
         let rounds = BTreeMap::from([(Figure::P50Us, values.to_vec())]);
-        Outcome { name, version: String::new(), language: "rust", missing: None, rounds }
+        Outcome { name: name.to_owned(), version: String::new(), language: "rust", missing: None, rounds }
     }
 
     #[test]
     fn a_target_is_judged_by_the_median_of_the_ratios_of_single_rounds() {
         let targets: &[Target] =
-            &[Target { peer: "b", figure: Figure::P50Us, against: "a", bound: Bound::AtMost(1.5) }];
+            &[Target { peer: "b", figure: Figure::P50Us, against: Against::Peer("a"), bound: Bound::AtMost(1.5) }];
         let workload = Workload {
             name: "w",
             what: String::new(),
@@ -234,9 +277,32 @@ mod tests {
     }
 
     #[test]
+    fn the_best_peer_is_the_best_of_each_round_and_never_ours() {
+        let target = |against, bound| Target { peer: "pinlink", figure: Figure::P50Us, against, bound };
+        let targets = [target(Against::Best, Bound::Below(1.0)), target(Against::Over("a"), Bound::AtMost(3.0))];
+        let workload = Workload {
+            name: "w",
+            what: String::new(),
+            limit: "a",
+            figures: &[Figure::P50Us],
+            targets: &[],
+            outcomes: vec![
+                outcome("a", &[1.0, 1.0]),
+                outcome("b", &[4.0, 8.0]),
+                outcome("c", &[9.0, 2.0]),
+                outcome("pinlink", &[2.0, 3.0]),
+                outcome("b + pinlink", &[0.1, 0.1]),
+            ],
+            others: 0.0,
+        };
+        let held = targets.each_ref().map(|target| workload.held(target).unwrap().median);
+        assert_eq!(held, [1.0, 1.5]);
+    }
+
+    #[test]
     fn a_missing_peer_is_named_and_its_targets_are_not_measured() {
         let targets: &[Target] =
-            &[Target { peer: "b", figure: Figure::P50Us, against: "a", bound: Bound::AtMost(1.5) }];
+            &[Target { peer: "b", figure: Figure::P50Us, against: Against::Peer("a"), bound: Bound::AtMost(1.5) }];
         let workload = Workload {
             name: "w",
             what: String::new(),
@@ -244,7 +310,7 @@ mod tests {
             figures: &[Figure::P50Us],
             targets,
             outcomes: vec![
-                Outcome::missing("a", "a is not installed: apt-get install a".to_owned()),
+                Outcome::missing("a", "rust", "a is not installed: apt-get install a".to_owned()),
                 outcome("b", &[1.0]),
             ],
             others: 0.5,

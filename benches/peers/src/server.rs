@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::measure::Result;
 
@@ -104,11 +104,6 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
-    }
-
-    /// The process id of nginx's master.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Where it listens without TLS.
@@ -211,6 +206,8 @@ fn certify(directory: &Path) -> Result<String> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // Named alike, the two would pass for one certificate that signed itself.
+    params.distinguished_name.push(DnType::CommonName, "pinlink-peers CA");
     let key = KeyPair::generate()?;
     let ca = params.self_signed(&key)?.pem();
     let issuer = Issuer::new(params, key);

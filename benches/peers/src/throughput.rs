@@ -34,14 +34,23 @@ pub(crate) const NAMES: [&str; 3] = ["wrk", "pinlink map", "hyper-util legacy"];
 /// All peers; a program among them may be missing.
 pub(crate) fn peers(server: &Server) -> Result<Peers> {
     let url = format!("http://{}/answer", server.plain());
-    let mut peers = Peers::default();
-    match program("wrk") {
-        Ok(program) => peers.present.push(Box::new(Wrk { program, url: url.clone() })),
-        Err(error) => peers.missing.push(Outcome::missing(NAMES[0], error.to_string())),
-    }
+    let mut peers = ceiling(server);
     peers.present.push(Box::new(Map::new(server, url.clone())?));
     peers.present.push(Box::new(HyperUtil::new(url)?));
     Ok(peers)
+}
+
+/// wrk alone, which is the ceiling of every language; it may be missing.
+pub(crate) fn ceiling(server: &Server) -> Peers {
+    let mut peers = Peers::default();
+    match program("wrk") {
+        Ok(program) => {
+            let url = format!("http://{}/answer", server.plain());
+            peers.present.push(Box::new(Wrk { program, url }));
+        }
+        Err(error) => peers.missing.push(Outcome::missing(NAMES[0], "C", error.to_string())),
+    }
+    peers
 }
 
 /// Batches until the turn is over.
@@ -167,6 +176,10 @@ impl Peer for Wrk {
 
     fn version(&self) -> String {
         says("wrk", "-v").split(" Copyright").next().unwrap_or_default().to_owned()
+    }
+
+    fn language(&self) -> &'static str {
+        "C"
     }
 
     fn turn(&mut self) -> Result<Turn> {
