@@ -10,8 +10,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use common::survival::every_fault;
 use common::*;
 use pinlink::{Builder, Diagnosis, Examination, Layer, Reason, Stage, Step, Target, Verdict};
+use pinlink_box::Layer as Stratum;
 use pinlink_box::{Certificate, Fault, Network};
 
 /// Enough for a busy machine, little enough for a test that waits for it to pass.
@@ -293,4 +295,46 @@ fn what_firewalls_and_routes_do_is_told_apart() {
     assert_eq!(step("tcp://10.8.0.1:83", Reason::ConnectUnreachable)[0], Layer::JobFlag);
     assert_eq!(step("tcp://10.9.0.1:80", Reason::ConnectUnreachable)[0], Layer::JobFlag);
     assert_eq!(step("tcp://47.2.0.1:80", Reason::ConnectUnreachable)[0], Layer::InternetAccess);
+}
+
+/// The target that meets a fault, and how it is reached; nothing where only what is sent after the first answer meets it.
+fn meeting(fault: &Fault, network: &Network) -> Option<(Builder, String)> {
+    let plain = at("http", network, network.http());
+    Some(match fault.row().layer {
+        Stratum::Dns | Stratum::Proxy => (hasty(network), plain),
+        Stratum::Tls => (hasty(network), at("https", network, network.https(Certificate::Right))),
+        Stratum::Scripted => (hasty(network), at("http", network, network.scripted())),
+        Stratum::Tunnel => {
+            let proxy = match fault.name().starts_with("socks") {
+                true => format!("socks5://{}", network.socks_proxy()),
+                false => format!("http://{}", network.connect_proxy()),
+            };
+            (hasty(network).option("proxy", &proxy), plain)
+        }
+        Stratum::Sink | Stratum::Http2 => return None,
+    })
+}
+
+#[test]
+fn every_fault_of_the_box_is_reported_with_its_name_and_what_to_do_and_nothing_stays_behind() {
+    let look_at = |fault: &Fault| {
+        let network = network();
+        let Some((builder, target)) = meeting(fault, &network) else { return };
+        network.inject(fault.clone());
+        let examination = look(builder, &target);
+        assert!(!examination.steps.is_empty());
+        for step in &examination.steps {
+            assert!(!step.detail.is_empty() && !step.detail.contains('\n'), "{fault:?}: {step:?}");
+            assert_eq!(step.reason.is_some(), step.verdict == Verdict::Failed, "{fault:?}: {step:?}");
+        }
+        network.heal();
+        eventually("nothing stays open", || network.counts().proxy.live == 0);
+    };
+    let faults = every_fault();
+    std::thread::scope(|scope| {
+        // Most of the time is spent waiting for what never comes: side by side.
+        for some in faults.chunks(faults.len().div_ceil(8)) {
+            scope.spawn(move || some.iter().for_each(look_at));
+        }
+    });
 }
