@@ -1,4 +1,4 @@
-//! Puts the library that is packed where the source includes it: the LZ4 frame that `PINLINK_PAYLOAD` names, or nothing.
+//! Puts the library that is packed where the source includes it: the LZ4 frame of `PINLINK_PAYLOAD`, or nothing.
 
 use std::env;
 use std::fs;

@@ -1,20 +1,22 @@
 //! Java objects that a packet can't hold: callbacks and streams, handed in beside it and referred to by their place.
 //!
-//! It owns how they are called back: signing a try, reading about a write, pulling a body. They are kept as long as the
-//! request that needs them, and let go of on a thread that the JVM knows.
+//! It owns how they are called back: signing a try, reading about a write, composing a batch, pulling a body. They are
+//! kept as long as the request that needs them, and let go of on a thread that the JVM knows.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use jni::objects::{JByteArray, JObject, JObjectArray};
 use jni::refs::Global;
+use jni::strings::JNIStr;
 use jni::sys::jint;
 use jni::{Env, JValue, jni_sig, jni_str};
-use pinlink::{Request, Response};
+use pinlink::{Batch, Fate, Request, Response};
 
 use crate::answer::Answer;
 use crate::packet::{Malformed, Packing, Unpacking};
 use crate::upcall::{in_an_array, with_java};
+use crate::{request, writes};
 
 /// How much of a stream is asked for at once.
 const PIECE: usize = 64 * 1024;
@@ -114,6 +116,64 @@ impl Attachments {
     }
 }
 
+impl Attachments {
+    /// A batch of a target's own making: Java composes the request of some of its items, and reads their fates.
+    pub(crate) fn batch(&self, fields: &mut Unpacking<'_>) -> Result<Batch, Malformed> {
+        let composing = self.take(fields)?;
+        let reading = Arc::clone(&composing);
+        Ok(Batch::new(
+            move |items| {
+                let mut packet = Vec::new();
+                packet.put_length(items.len());
+                for (key, body) in items {
+                    packet.put_text(&key.hex());
+                    packet.put_length(body.len());
+                    packet.put(body);
+                }
+                let composed = asked(&composing, jni_str!("compose"), |env| env.byte_array_from_slice(&packet));
+                let request = composed.and_then(|packet| {
+                    request::unpack(&mut Unpacking::new(&packet), None, &Attachments::default()).ok()
+                });
+                // One that can't be sent: what was thrown is the cause of that.
+                request.unwrap_or_else(|| Request::post("not composed"))
+            },
+            move |response| {
+                let answer = Answer::Response(response.clone());
+                let packet = asked(&reading, jni_str!("read"), |env| in_an_array(env, answer))?;
+                fates(&mut Unpacking::new(&packet)).ok()
+            },
+        ))
+    }
+}
+
+/// Has a Java object answer one packet with another; nothing where it gives none.
+fn asked(
+    object: &Kept,
+    method: &'static JNIStr,
+    packet: impl for<'local> FnOnce(&mut Env<'local>) -> jni::errors::Result<JByteArray<'local>>,
+) -> Option<Vec<u8>> {
+    with_java(|env| {
+        let packet = packet(env)?;
+        let Some(object) = object.object() else { return Ok(None) };
+        let answer = env.call_method(object, method, jni_sig!("([B)[B"), &[JValue::Object(&packet)])?.l()?;
+        if answer.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the method returns an array of bytes.
+        let answer = unsafe { JByteArray::from_raw(env, answer.into_raw()) };
+        env.convert_byte_array(&answer).map(Some)
+    })
+    .flatten()
+}
+
+fn fates(fields: &mut Unpacking<'_>) -> Result<Vec<Fate>, Malformed> {
+    let fate = |fields: &mut Unpacking<'_>| {
+        let meaning = writes::named(fields.text()?)?;
+        Ok(Fate { meaning, status: u16::try_from(fields.count()?).map_err(|_| Malformed)? })
+    };
+    (0..fields.count()?).map(|_| fate(fields)).collect()
+}
+
 /// The fields that a signature adds, packed; nothing where the signer failed, which Java knows.
 fn sign(signer: &Kept, unsigned: &Request) -> Option<Vec<u8>> {
     let mut packet = Vec::new();
@@ -129,18 +189,7 @@ fn sign(signer: &Kept, unsigned: &Request) -> Option<Vec<u8>> {
     let body = unsigned.body_bytes().map(|body| &body[..]).unwrap_or_default();
     packet.put_length(body.len());
     packet.put(body);
-    with_java(|env| {
-        let packet = env.byte_array_from_slice(&packet)?;
-        let Some(object) = signer.object() else { return Ok(None) };
-        let added = env.call_method(object, jni_str!("sign"), jni_sig!("([B)[B"), &[JValue::Object(&packet)])?.l()?;
-        if added.is_null() {
-            return Ok(None);
-        }
-        // SAFETY: the method returns an array of bytes.
-        let added = unsafe { JByteArray::from_raw(env, added.into_raw()) };
-        env.convert_byte_array(&added).map(Some)
-    })
-    .flatten()
+    asked(signer, jni_str!("sign"), |env| env.byte_array_from_slice(&packet))
 }
 
 /// A Java stream as the body of a request.

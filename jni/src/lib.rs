@@ -7,6 +7,7 @@
 
 mod answer;
 mod attachments;
+mod doctor;
 mod fault;
 mod handles;
 mod interrupt;

@@ -18,9 +18,9 @@ use crate::answer::{Answer, Failure};
 use crate::attachments::Attachments;
 use crate::handles::{Handles, Slots};
 use crate::packet::{Packing, Room, Unpacking};
-use crate::upcall::{self, Pending};
 use crate::sockets::{self, Trouble};
-use crate::{fault, interrupt, opened, options, pins, request, rows, stats, writes};
+use crate::upcall::{self, Pending};
+use crate::{doctor, fault, interrupt, opened, options, pins, request, rows, stats, writes};
 
 /// The class whose methods these are.
 pub(crate) const CLASS: &CStr = c"io/github/pinlink/Native";
@@ -64,6 +64,7 @@ pub(crate) fn register(env: &mut Env<'_>, class: &JClass<'_>) -> jni::errors::Re
         method(jni_str!("sendAll"), jni_str!("(J[B[Ljava/lang/Object;)[B"), send_all as *mut c_void),
         method(jni_str!("write"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write as *mut c_void),
         method(jni_str!("writeAll"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write_all as *mut c_void),
+        method(jni_str!("writeBatch"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write_batch as *mut c_void),
         method(jni_str!("guarantee"), jni_str!("([B[Ljava/lang/Object;)[B"), guarantee as *mut c_void),
         method(jni_str!("open"), jni_str!("(J[B[Ljava/lang/Object;)[B"), open as *mut c_void),
         method(jni_str!("read"), jni_str!("(J[BII)J"), read as *mut c_void),
@@ -75,10 +76,16 @@ pub(crate) fn register(env: &mut Env<'_>, class: &JClass<'_>) -> jni::errors::Re
             jni_str!("(JLio/github/pinlink/Pending;JI[B[Ljava/lang/Object;)J"),
             send_async as *mut c_void,
         ),
+        method(
+            jni_str!("writeAsync"),
+            jni_str!("(JLio/github/pinlink/Pending;[B[Ljava/lang/Object;)J"),
+            write_async as *mut c_void,
+        ),
         method(jni_str!("cancel"), jni_str!("(J)V"), cancel as *mut c_void),
         method(jni_str!("pins"), jni_str!("(J)[B"), pins_of as *mut c_void),
         method(jni_str!("repin"), jni_str!("(J[B)[B"), repin as *mut c_void),
         method(jni_str!("stats"), jni_str!("(J)[B"), stats_of as *mut c_void),
+        method(jni_str!("doctor"), jni_str!("(J[B)[B"), diagnose as *mut c_void),
         method(jni_str!("pinSet"), jni_str!("([B)[B"), pin_set as *mut c_void),
         method(jni_str!("makeSocket"), jni_str!("()J"), make_socket as *mut c_void),
         method(jni_str!("connect"), jni_str!("(JJ[B)[B"), connect as *mut c_void),
@@ -310,6 +317,20 @@ extern "system" fn write_all<'local>(
     })
 }
 
+/// Writes many in one request, and answers with the first block of their outcomes.
+extern "system" fn write_batch<'local>(
+    env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    client: jlong,
+    packet: JByteArray<'local>,
+    objects: JObjectArray<'local>,
+) -> JByteArray<'local> {
+    converse_with("writeBatch", env, client, packet, objects, |client, mut fields, attachments| {
+        let batch = writes::unpack_batch(&mut fields, attachments)?;
+        Ok(Answer::Value(rows::pack(client.write_batch(&batch).into_iter().map(Answer::from).collect())))
+    })
+}
+
 /// What may be promised of a write.
 extern "system" fn guarantee<'local>(
     mut env: EnvUnowned<'local>,
@@ -397,27 +418,54 @@ extern "system" fn send_async<'local>(
     let pending = Pending::new(pending);
     // SAFETY: Java gives the address and size of a direct buffer that nobody else uses before this call returns.
     let packet = unsafe { std::slice::from_raw_parts(address as *const u8, usize::try_from(length).unwrap_or(0)) };
-    let begun = caught("sendAsync", move || {
-        let prepared = find(client)
-            .and_then(|client| Ok((client, request::unpack(&mut Unpacking::new(packet), body, &attachments)?)));
-        let (client, request) = match prepared {
-            Ok(prepared) => prepared,
+    begin("sendAsync", pending, move || {
+        let client = AsyncClient::from(find(client)?);
+        let request = request::unpack(&mut Unpacking::new(packet), body, &attachments)?;
+        Ok(async move { client.send(&request).await.into() })
+    })
+}
+
+/// Writes what is packed without waiting; as [`send_async`] otherwise.
+extern "system" fn write_async<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    client: jlong,
+    pending: JObject<'local>,
+    packet: JByteArray<'local>,
+    objects: JObjectArray<'local>,
+) -> jlong {
+    let packet = bytes_of(&mut env, &packet).unwrap_or_default();
+    let attachments = attached(&mut env, &objects);
+    let Outcome::Ok(pending) = env.with_env(|env| env.new_global_ref(&pending)).into_outcome() else { return -1 };
+    begin("writeAsync", Pending::new(pending), move || {
+        let client = AsyncClient::from(find(client)?);
+        let write = writes::unpack(&mut Unpacking::new(&packet), &attachments)?;
+        Ok(async move { client.write(&write).await.into() })
+    })
+}
+
+/// Has a call run without its caller; returns its number, or 0 where it has ended already.
+fn begin<C>(name: &str, pending: Pending, prepare: impl FnOnce() -> Result<C, Failure>) -> jlong
+where
+    C: Future<Output = Answer> + Send + 'static,
+{
+    let begun = caught(name, move || {
+        let call = match prepare() {
+            Ok(call) => call,
             Err(failure) => {
                 pending.tell(Answer::Failure(failure));
                 return 0;
             }
         };
-        let client = AsyncClient::from(client);
-        let call = CALLS.insert_with(|number| {
+        let number = CALLS.insert_with(|number| {
             pinlink::spawn(async move {
-                let answer = client.send(&request).await;
-                pending.tell(answer.into());
+                pending.tell(call.await);
                 // It ends here: nobody can cancel it any more.
                 drop(CALLS.take(number));
             })
         });
         // Where it can't be spawned, `pending` was dropped with it, and is told so.
-        call.unwrap_or(0)
+        number.unwrap_or(0)
     });
     begun.unwrap_or(0)
 }
@@ -465,6 +513,24 @@ extern "system" fn stats_of<'local>(
 ) -> JByteArray<'local> {
     let answer = answering("stats", || find(client).map(|client| stats::pack(&client.stats())).into());
     in_an_array(&mut env, answer)
+}
+
+/// Looks at the way to a client's targets, or where that is 0 to the packet's.
+extern "system" fn diagnose<'local>(
+    env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    client: jlong,
+    packet: JByteArray<'local>,
+) -> JByteArray<'local> {
+    converse("doctor", env, packet, |mut fields| {
+        let of_the_host = doctor::facts(&mut fields)?;
+        let mut diagnosis = match client {
+            0 => doctor::examine(&mut fields)?,
+            client => find(client)?.doctor()?,
+        };
+        diagnosis.environment.extend(of_the_host);
+        Ok(doctor::pack(&diagnosis))
+    })
 }
 
 /// Whatever is done with a pin set that is no client's.

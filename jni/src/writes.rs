@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pinlink::{Guarantee, Key, KeyForm, Meaning, Profile, Write};
+use pinlink::{Batch, Guarantee, Key, KeyForm, Meaning, Profile, Write};
 
 use crate::attachments::Attachments;
 use crate::packet::{Malformed, Unpacking};
@@ -14,6 +14,9 @@ use crate::request;
 const HAS_KEY: u8 = 1;
 const IS_UNKEYED: u8 = 2;
 const HAS_READING: u8 = 4;
+
+/// What the first byte of a batch says where it is not composed by Java.
+const IS_BULK: u8 = 1;
 
 pub(crate) fn unpack(fields: &mut Unpacking<'_>, attachments: &Attachments) -> Result<Write, Malformed> {
     let flags = fields.byte()?;
@@ -36,6 +39,22 @@ pub(crate) fn unpack(fields: &mut Unpacking<'_>, attachments: &Attachments) -> R
 
 pub(crate) fn unpack_all(fields: &mut Unpacking<'_>, attachments: &Attachments) -> Result<Vec<Write>, Malformed> {
     (0..fields.count()?).map(|_| unpack(fields, attachments)).collect()
+}
+
+/// A batch: to Elasticsearch's `_bulk`, or as Java composes it.
+pub(crate) fn unpack_batch(fields: &mut Unpacking<'_>, attachments: &Attachments) -> Result<Batch, Malformed> {
+    let mut batch = match fields.byte()? {
+        IS_BULK => Batch::elasticsearch(fields.text()?, fields.text()?),
+        _ => attachments.batch(fields)?,
+    };
+    if let Ok(memory) = u64::try_from(fields.long()?) {
+        batch = batch.memory(Duration::from_millis(memory));
+    }
+    for _ in 0..fields.count()? {
+        let key = fields.bytes()?.try_into().map_err(|_| Malformed)?;
+        batch = batch.item(&Key::from_bytes(key), fields.bytes()?.to_vec());
+    }
+    Ok(batch)
 }
 
 /// The stable name.
@@ -96,7 +115,7 @@ fn changed(profile: Profile, words: &[&str]) -> Result<Profile, Malformed> {
     })
 }
 
-fn named(meaning: &str) -> Result<Meaning, Malformed> {
+pub(crate) fn named(meaning: &str) -> Result<Meaning, Malformed> {
     Ok(match meaning {
         "Applied" => Meaning::Applied,
         "AlreadyApplied" => Meaning::AlreadyApplied,

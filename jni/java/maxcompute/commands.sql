@@ -12,6 +12,9 @@ CREATE FUNCTION look_up AS 'example.LookUp' USING 'my-functions.jar,pinlink-@VER
 CREATE FUNCTION look_up_rows AS 'example.LookUpRows' USING 'my-functions.jar,pinlink-@VERSION@.jar,service.properties';
 CREATE FUNCTION look_up_distinct AS 'example.LookUpDistinct' USING 'my-functions.jar,pinlink-@VERSION@.jar,service.properties';
 
+-- To see first what stands between a job and its targets, before any function of your own.
+CREATE FUNCTION pinlink_probe AS 'io.github.pinlink.maxcompute.Probe' USING 'pinlink-@VERSION@.jar';
+
 -- 2. In each session that calls them, as one submission with the query.
 -- Native code, files and sockets are closed to functions otherwise; the error names this flag.
 SET odps.isolation.session.enable=true;
@@ -23,6 +26,10 @@ SET odps.internet.access.list=kms.example:443;
 -- Alive.claim() starts it anew between calls.
 SET odps.function.timeout=600;
 
+-- The way to each target step by step, what is probably missing, and the worker itself, in one cell. A library that may not
+-- be loaded is told of there. The second form takes options of a client.
+SELECT pinlink_probe('https://kms.example,mysql://rds.example:3306');
+SELECT pinlink_probe('https://kms.example', 'nameservers=10.0.0.2 connect_timeout=3s');
 -- A UDF: a row at a time, or an array in one batch.
 SELECT look_up(id) FROM my_table;
 SELECT look_up(COLLECT_LIST(id)) FROM my_table GROUP BY day;

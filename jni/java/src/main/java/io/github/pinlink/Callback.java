@@ -2,6 +2,8 @@ package io.github.pinlink;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
@@ -80,6 +82,54 @@ abstract class Callback {
             } catch (Throwable failure) {
                 keep(failure);
                 return -1;
+            }
+        }
+    }
+
+    /** Makes the request of some of a batch's items, and finds their fates in its answer. */
+    static final class Composing extends Callback {
+        private final Function<List<Batch.Item>, Request> composes;
+        private final Function<Response, List<Batch.Fate>> reads;
+
+        Composing(Function<List<Batch.Item>, Request> composes, Function<Response, List<Batch.Fate>> reads) {
+            this.composes = composes;
+            this.reads = reads;
+        }
+
+        /** Called from native code: the request, packed, or null where there is none. */
+        byte[] compose(byte[] packed) {
+            try {
+                Unpacking fields = new Unpacking(packed, 0, packed.length);
+                List<Batch.Item> items = new ArrayList<>();
+                for (int left = fields.integer(); left > 0; left--) {
+                    items.add(new Batch.Item(Key.ofHex(fields.text()), fields.bytes()));
+                }
+                Packet packet = composes.apply(items).packWhole(Packet.inArray(1024));
+                if (packet.attachments() != null) {
+                    throw Failure.input("a batch's request is no stream, and signed where it is composed");
+                }
+                return packet.toArray();
+            } catch (Throwable failure) {
+                keep(failure);
+                return null;
+            }
+        }
+
+        /** Called from native code: what became of each item, packed, or null where it can't be told. */
+        byte[] read(byte[] answer) {
+            try {
+                List<Batch.Fate> fates = reads.apply(Response.unpack(answer));
+                if (fates == null) {
+                    return null;
+                }
+                Packet packet = Packet.inArray(64).put(fates.size());
+                for (Batch.Fate fate : fates) {
+                    packet.put(fate.meaning().toString()).put(fate.status());
+                }
+                return packet.toArray();
+            } catch (Throwable failure) {
+                keep(failure);
+                return null;
             }
         }
     }

@@ -101,18 +101,14 @@ public final class Client implements AutoCloseable {
         try {
             byte[] body = request.packInto(packet);
             Object[] attachments = packet.attachments();
-            Pending pending = new Pending(attachments);
+            Pending<Response> pending = new Pending<>(attachments, Function.identity());
             if (request.hasStream()) {
                 pending.completeExceptionally(
                         Failure.input("a stream is read on the calling thread: send it, or give its bytes or file"));
                 return pending;
             }
-            long call = Native.sendAsync(handle, pending, packet.address(), packet.length(), body, attachments);
-            if (call < 0) {
-                pending.completeExceptionally(Failure.of(Reason.INTERNAL, "the JVM has no memory left"));
-            } else {
-                pending.begun(call);
-            }
+            pending.begun(
+                    Native.sendAsync(handle, pending, packet.address(), packet.length(), body, attachments));
             return pending;
         } finally {
             packet.giveBack();
@@ -159,6 +155,26 @@ public final class Client implements AutoCloseable {
     }
 
     /**
+     * Writes without waiting, as {@link #write(Write)} does; the future is as that of {@link #sendAsync(Request)}.
+     * Canceling it leaves the outcome unknown.
+     *
+     * @param write what is written; a body that is a stream is refused, since it is read on the calling thread
+     * @return how it had its effect
+     */
+    public CompletableFuture<Written> writeAsync(Write write) {
+        Packet packet = write.pack(Packet.inArray(1024));
+        Object[] attachments = packet.attachments();
+        Pending<Written> pending = new Pending<>(attachments, Written::new);
+        if (write.hasStream()) {
+            pending.completeExceptionally(
+                    Failure.input("a stream is read on the calling thread: write it, or give its bytes or file"));
+        } else {
+            pending.begun(Native.writeAsync(handle, pending, packet.toArray(), attachments));
+        }
+        return pending;
+    }
+
+    /**
      * Writes many, as many at once as there may be connections, and returns an outcome for each, in their order. The
      * option {@code timeout} bounds them all together.
      *
@@ -173,6 +189,27 @@ public final class Client implements AutoCloseable {
             write.pack(packet);
         }
         return rows(Native.writeAll(handle, packet.toArray(), packet.attachments()), writes.size(), Written::new);
+    }
+
+    /**
+     * Writes many in one request, and sends again only those items that failed; an outcome for each, in their order.
+     * What {@code composes} or {@code reads} throws is the cause of the outcomes that came of it.
+     *
+     * @param batch what is written
+     * @return an outcome for each item
+     * @throws PinlinkException where none was sent: the client is closed, or the thread was interrupted before
+     */
+    public List<Result<Written>> writeBatch(Batch batch) throws PinlinkException {
+        refuseInterrupted();
+        Packet packet = batch.pack(Packet.inArray(1024));
+        List<Result<Written>> rows = rows(
+                Native.writeBatch(handle, packet.toArray(), packet.attachments()), batch.size(), Written::new);
+        for (Result<Written> row : rows) {
+            if (!row.isOk()) {
+                packet.explain(row.failure());
+            }
+        }
+        return rows;
     }
 
     /**
@@ -297,6 +334,28 @@ public final class Client implements AutoCloseable {
      */
     public Stats stats() throws PinlinkException {
         return Stats.unpack(Unpacking.value(Native.stats(handle)));
+    }
+
+    /**
+     * Looks at the way to each declared origin, from where this client is: with its options, and the pins that it has
+     * now. Wildcards are passed over. It takes at most some tens of seconds for eight targets.
+     *
+     * @return what was found, of the targets and of this machine
+     * @throws PinlinkException where the client is closed, or the thread is interrupted
+     */
+    public Diagnosis doctor() throws PinlinkException {
+        refuseInterrupted();
+        byte[] facts = packFacts(Packet.inArray(1024)).toArray();
+        return Diagnosis.unpack(Unpacking.value(Native.doctor(handle, facts)));
+    }
+
+    private static Packet packFacts(Packet packet) {
+        List<Diagnosis.Fact> facts = Host.facts();
+        packet.put(facts.size());
+        for (Diagnosis.Fact fact : facts) {
+            packet.put(fact.name()).put(fact.verdict().toString()).put(fact.value());
+        }
+        return packet;
     }
 
     /** What was interrupted before it began is not begun: a call on a warm connection would not notice. */
@@ -437,6 +496,34 @@ public final class Client implements AutoCloseable {
             refuseInterrupted();
             Packet packet = packOptions(Packet.inArray(1024).put(isShared));
             return new Client(Unpacking.value(Native.build(packet.toArray())).longer(), isShared != 0);
+        }
+
+        /**
+         * Looks at the way to each of these targets, with these options: what a client with them would meet. It is
+         * for where nothing works yet, so that even a library that can't be loaded is told of in what it returns.
+         *
+         * <p>A target is {@code scheme://host[:port]} with the scheme {@code https}, {@code http}, {@code tcp}, {@code
+         * mysql}, {@code postgresql}, {@code hologres}, {@code oss}, {@code ots}, {@code kms}, {@code dlf}, {@code
+         * hdfs}, {@code hbase} or {@code thrift}, or a bare host for HTTPS; {@code hosts} may be left out. Nothing is
+         * sent but a {@code GET /} and the first bytes of PostgreSQL's protocol. It takes at most some tens of seconds
+         * for eight targets, as the bounds among the options let it.
+         *
+         * @param targets what is looked at; with none, the machine alone
+         * @return what was found, of the targets and of this machine
+         * @throws PinlinkException of {@link Kind#CONFIG} for a mistake in the options or in a target, or where the
+         *     thread is interrupted; what is wrong on the way to a target is in what is returned
+         */
+        public Diagnosis doctor(String... targets) throws PinlinkException {
+            Library missing = Library.missing(library);
+            if (missing != null) {
+                return Diagnosis.withoutLibrary(targets, Host.without(missing));
+            }
+            refuseInterrupted();
+            Packet packet = packFacts(Packet.inArray(1024)).put(targets.length);
+            for (String target : targets) {
+                packet.put(target);
+            }
+            return Diagnosis.unpack(Unpacking.value(Native.doctor(0, packOptions(packet).toArray())));
         }
 
         void loadLibrary() throws PinlinkException {

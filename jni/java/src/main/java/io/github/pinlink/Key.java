@@ -19,6 +19,15 @@ public final class Key {
         this.bytes = bytes;
     }
 
+    /** A key that native code gives back. */
+    static Key ofHex(String digits) {
+        byte[] bytes = new byte[digits.length() / 2];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) Integer.parseInt(digits.substring(2 * i, 2 * i + 2), 16);
+        }
+        return new Key(bytes);
+    }
+
     /** The bytes themselves, which only go to native code. */
     byte[] bytes() {
         return bytes;

@@ -38,9 +38,11 @@ final class Library {
     private static final String ADVICE = "; to do: this JVM's sandbox forbids native code or the files that it needs: "
             + "set odps.isolation.session.enable=true for the job";
 
-    private static boolean isLoaded;
+    /** Where the library is from that is loaded; null before. */
+    private static String found;
 
     private final List<String> attempts = new ArrayList<>();
+    private String from;
     private boolean isForbidden;
 
     private Library() {}
@@ -50,18 +52,42 @@ final class Library {
      *
      * @param explicit the file or its folder, or null
      */
-    static synchronized void load(String explicit) throws PinlinkException {
-        if (!isLoaded) {
-            Library library = new Library();
-            if (!library.search(explicit)) {
-                throw Failure.of(Reason.CONFIG_LIBRARY, library.report());
-            }
-            isLoaded = true;
+    static void load(String explicit) throws PinlinkException {
+        Library missing = missing(explicit);
+        if (missing != null) {
+            throw Failure.of(Reason.CONFIG_LIBRARY, missing.report());
         }
     }
 
+    /** Loads it unless it is loaded; null, or the vain search. */
+    static synchronized Library missing(String explicit) {
+        if (found == null) {
+            Library library = new Library();
+            if (!library.search(explicit)) {
+                return library;
+            }
+            found = library.from;
+        }
+        return null;
+    }
+
+    /** Where the library is from, or null where it is not loaded. */
+    static synchronized String found() {
+        return found;
+    }
+
     private String report() {
-        return "the native library can't be loaded: " + String.join("; ", attempts) + (isForbidden ? ADVICE : "");
+        return "the native library can't be loaded: " + String.join("; ", attempts) + advice();
+    }
+
+    /** What was tried in vain, and why it was. */
+    List<String> attempts() {
+        return attempts;
+    }
+
+    /** What is to be done, where that is known. */
+    String advice() {
+        return isForbidden ? ADVICE : "";
     }
 
     private void note(String what, Throwable why) {
@@ -138,6 +164,7 @@ final class Library {
             attempts.add(path + ": it is of version " + version + ", these classes are of " + Native.VERSION);
             return false;
         }
+        from = path;
         return true;
     }
 
@@ -225,6 +252,7 @@ final class Library {
                 write(in, file);
                 System.load(file.getAbsolutePath());
                 if (isOurs(file.getPath())) {
+                    from = what + ", by a copy in " + folder;
                     return true;
                 }
             } catch (IOException | SecurityException | LinkageError failed) {

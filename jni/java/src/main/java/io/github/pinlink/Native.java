@@ -55,7 +55,10 @@ final class Native {
      * @return the number of the call, or -1 where there is no memory for one
      */
     static native long sendAsync(
-            long client, Pending pending, long address, int length, byte[] body, Object[] attachments);
+            long client, Pending<?> pending, long address, int length, byte[] body, Object[] attachments);
+
+    /** Writes without waiting; as {@link #sendAsync} otherwise. */
+    static native long writeAsync(long client, Pending<?> pending, byte[] write, Object[] attachments);
 
     /** Ends a call by its number; does nothing where it has ended. */
     static native void cancel(long call);
@@ -63,6 +66,8 @@ final class Native {
     static native byte[] write(long client, byte[] write, Object[] attachments);
 
     static native byte[] writeAll(long client, byte[] writes, Object[] attachments);
+
+    static native byte[] writeBatch(long client, byte[] batch, Object[] attachments);
 
     static native byte[] guarantee(byte[] write, Object[] attachments);
 
@@ -81,6 +86,9 @@ final class Native {
     static native byte[] repin(long client, byte[] pin);
 
     static native byte[] stats(long client);
+
+    /** Looks at the way to a client's targets, or where that is 0 to the packet's; the packet begins with facts. */
+    static native byte[] doctor(long client, byte[] packet);
 
     /** Whatever is done with a pin set that is no client's. */
     static native byte[] pinSet(byte[] operation);

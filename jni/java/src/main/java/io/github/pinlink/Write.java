@@ -100,6 +100,10 @@ public final class Write {
         return Guarantee.of(Unpacking.value(Native.guarantee(packet.toArray(), packet.attachments())).text());
     }
 
+    boolean hasStream() {
+        return request.hasStream();
+    }
+
     Packet pack(Packet packet) {
         int flags = (key == null ? 0 : HAS_KEY) | (isUnkeyed ? IS_UNKEYED : 0) | (reads == null ? 0 : HAS_READING);
         packet.put((byte) flags);

@@ -44,12 +44,14 @@ final class Engine implements AutoCloseable {
     static Engine postgres() throws Exception {
         Path bin;
         try (Stream<Path> versions = Files.list(new File("/usr/lib/postgresql").toPath())) {
-            bin = versions.map(version -> version.resolve("bin")).filter(path -> path.resolve("postgres").toFile().exists())
-                    .max(Path::compareTo).orElseThrow(() -> new IOException("package postgresql is not installed"));
+            bin = versions.map(version -> version.resolve("bin"))
+                    .filter(path -> path.resolve("postgres").toFile().exists())
+                    .max(Path::compareTo)
+                    .orElseThrow(() -> new IOException("package postgresql is not installed"));
         }
         return start(
-                Arrays.asList(bin.resolve("initdb").toString(), "-A", "trust", "-U", "test", "-E", "UTF8", "--no-locale",
-                        "--no-sync", "-D", "data"),
+                Arrays.asList(bin.resolve("initdb").toString(), "-A", "trust", "-U", "test", "-E", "UTF8",
+                        "--no-locale", "--no-sync", "-D", "data"),
                 Arrays.asList(bin.resolve("postgres").toString(), "-D", "data", "-k", ".", "-h", "127.0.0.1", "-p", "@",
                         "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "ssl=on",
                         "-c", "ssl_cert_file=../cert.pem", "-c", "ssl_key_file=../key.pem"),
@@ -58,8 +60,8 @@ final class Engine implements AutoCloseable {
 
     static Engine mariadb() throws Exception {
         return start(
-                Arrays.asList("/usr/bin/mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
-                        "--skip-test-db", "--skip-name-resolve", "--datadir=./data"),
+                Arrays.asList("/usr/bin/mariadb-install-db", "--no-defaults", "--skip-test-db", "--skip-name-resolve",
+                        "--auth-root-authentication-method=normal", "--datadir=./data"),
                 Arrays.asList("/usr/sbin/mariadbd", "--no-defaults", "--bind-address=127.0.0.1", "--port=@",
                         "--datadir=./data", "--socket=socket", "--pid-file=pid", "--innodb-flush-log-at-trx-commit=0",
                         "--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M", "--ssl-ca=../ca.pem",
@@ -79,7 +81,7 @@ final class Engine implements AutoCloseable {
             unprivileged.addAll(Arrays.asList("--reuid=65534", "--regid=65534", "--clear-groups"));
         }
         unprivileged.addAll(Arrays.asList("--pdeathsig", "KILL", "--"));
-        ran(folder, join(unprivileged, maker));
+        ran(folder, join(unprivileged, maker).toArray(new String[0]));
         StringBuilder log = new StringBuilder();
         for (int tries = 0; tries < TRIES; tries++) {
             int port;
@@ -88,7 +90,7 @@ final class Engine implements AutoCloseable {
             }
             List<String> command =
                     server.stream().map(word -> word.replace("@", Integer.toString(port))).collect(Collectors.toList());
-            Process process = process(folder, join(unprivileged, command)).start();
+            Process process = process(folder, join(unprivileged, command).toArray(new String[0])).start();
             process.getOutputStream().close();
             BufferedReader out =
                     new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
@@ -119,18 +121,18 @@ final class Engine implements AutoCloseable {
     }
 
     private static void certify(Path folder) throws Exception {
-        String[] curve = {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"};
-        ran(folder, join(Arrays.asList("openssl", "req", "-x509", "-days", "2", "-subj", "/CN=test", "-keyout", "ca.key",
-                "-out", "ca.pem"), Arrays.asList(curve)));
-        ran(folder, join(Arrays.asList("openssl", "req", "-subj", "/CN=server", "-keyout", "key.pem", "-out", "request"),
-                Arrays.asList(curve)));
+        List<String> curve = Arrays.asList("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes");
+        ran(folder, join(Arrays.asList("openssl", "req", "-x509", "-days", "2", "-subj", "/CN=test"),
+                join(Arrays.asList("-keyout", "ca.key", "-out", "ca.pem"), curve)).toArray(new String[0]));
+        ran(folder, join(Arrays.asList("openssl", "req", "-subj", "/CN=server"),
+                join(Arrays.asList("-keyout", "key.pem", "-out", "request"), curve)).toArray(new String[0]));
         Files.write(folder.resolve("names"), ("subjectAltName=DNS:" + NAME).getBytes(StandardCharsets.UTF_8));
         ran(folder, "openssl", "x509", "-req", "-days", "2", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key",
                 "-CAcreateserial", "-extfile", "names", "-out", "cert.pem");
     }
 
-    private static String[] join(List<String> one, List<String> other) {
-        return Stream.concat(one.stream(), other.stream()).toArray(String[]::new);
+    private static List<String> join(List<String> one, List<String> other) {
+        return Stream.concat(one.stream(), other.stream()).collect(Collectors.toList());
     }
 
     private static ProcessBuilder process(Path folder, String... command) {

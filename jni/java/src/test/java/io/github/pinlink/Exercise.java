@@ -81,6 +81,9 @@ final class Exercise {
             check(client.write(write).outcome() == Outcome.ALREADY_APPLIED, "write");
             Write refused = Write.keyless(Request.post(url));
             check(client.writeAll(Collections.singletonList(refused)).get(0).failure() != null, "writeAll");
+            Batch batch = Batch.of(items -> Request.post(url + "/echo").body(items.get(0).body()),
+                    answer -> Collections.singletonList(Batch.Fate.of(Meaning.APPLIED, 200)));
+            check(client.writeBatch(batch.item(Scope.job("exercise").key("b", 1), "x")).get(0).isOk(), "writeBatch");
             check(PinSet.parse(client.pins().toJson()).equals(client.pins()), "pins");
             client.repin(client.pins().hosts().keySet().iterator().next(), "127.0.0.1");
             check(client.stats().requests() > 50, client.stats());

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedSelectorException;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
@@ -70,6 +71,8 @@ final class Relay implements AutoCloseable {
                     begin(client);
                 }
             }
+        } catch (ClosedSelectorException ended) {
+            // As it was told to.
         } catch (IOException failed) {
             failure = failed;
         }

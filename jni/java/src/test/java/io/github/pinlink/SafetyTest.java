@@ -116,6 +116,7 @@ class SafetyTest {
                 new Call("moreRows", () -> client.sendAll(many)),
                 new Call("write", () -> client.write(write)),
                 new Call("writeAll", () -> client.writeAll(Collections.singletonList(write))),
+                new Call("writeBatch", () -> client.writeBatch(Batch.elasticsearch(box.http("/es/_bulk"), "orders"))),
                 new Call("guarantee", write::guarantee),
                 new Call("open", () -> client.open(request)),
                 new Call("read", opened::read),
@@ -123,6 +124,7 @@ class SafetyTest {
                 new Call("pins", client::pins),
                 new Call("repin", () -> client.repin(box.host(), "127.0.0.1")),
                 new Call("stats", client::stats),
+                new Call("doctor", client::doctor),
                 new Call("pinSet", () -> PinSet.parse("{}")),
                 new Call("connect", () -> client.connect(box.host(), 1)),
             };
@@ -137,6 +139,10 @@ class SafetyTest {
                 name(panics, "sendAsync");
                 ExecutionException failed = assertThrows(
                         ExecutionException.class, () -> client.sendAsync(request).get(10, TimeUnit.SECONDS));
+                assertEquals(Kind.INTERNAL, ((PinlinkException) failed.getCause()).kind());
+                name(panics, "writeAsync");
+                failed = assertThrows(
+                        ExecutionException.class, () -> client.writeAsync(write).get(10, TimeUnit.SECONDS));
                 assertEquals(Kind.INTERNAL, ((PinlinkException) failed.getCause()).kind());
                 name(panics, "cancel close closeStream");
                 client.sendAsync(request).cancel(true);

@@ -92,6 +92,10 @@ class SandboxTest {
         assertTrue(message.contains("odps.isolation.session.enable=true"), message);
         assertTrue(message.contains("loadLibrary."), message);
         assertTrue(message.contains("the jar in " + folder.resolve("temp")), message);
+        String report = message.substring(message.indexOf(": NOT LOOKED AT"));
+        assertTrue(report.contains("library         FAILED  can't be loaded; to do: "), report);
+        assertTrue(report.contains("odps.isolation.session.enable=true"), report);
+        assertTrue(report.contains("library         FAILED  the jar in " + folder.resolve("temp") + ": "), report);
     }
 
     @Test

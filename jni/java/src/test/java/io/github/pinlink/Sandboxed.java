@@ -29,9 +29,12 @@ final class Sandboxed {
             Exercise.check(client.sendAll(Collections.singletonList(request)).get(0).isOk(), "sendAll");
             Exercise.check(client.sendAsync(request).get(10, TimeUnit.SECONDS).status() == 200, "sendAsync");
             Exercise.talk(client, arguments[0]);
+            Diagnosis diagnosis = client.doctor();
+            Exercise.check(diagnosis.isWell() && diagnosis.toString().contains("sandbox         warning on"), diagnosis);
             System.out.println("worked");
         } catch (PinlinkException failure) {
             System.out.println(failure.getMessage());
+            System.out.print(Client.builder().doctor(arguments[0]));
         }
     }
 }

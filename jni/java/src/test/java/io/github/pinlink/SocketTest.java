@@ -23,6 +23,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReference;
 import javax.net.SocketFactory;
@@ -219,7 +220,8 @@ class SocketTest {
                 assertThrows(PinlinkException.class, () -> factory.createSocket("other.nowhere.test", port()));
         assertEquals(Reason.POLICY_NOT_DECLARED, undeclared.reason());
         assertThrows(PinlinkException.class, () -> client.connect(HOST, 65_536));
-        assertThrows(SocketException.class, () -> factory.createSocket(HOST, port(), InetAddress.getLoopbackAddress(), 9));
+        InetAddress own = InetAddress.getLoopbackAddress();
+        assertThrows(SocketException.class, () -> factory.createSocket(HOST, port(), own, 9));
         Socket taken = client.connect(HOST, port());
         try (Socket far = accept()) {
             Socket late = factory.createSocket();
@@ -343,7 +345,7 @@ class SocketTest {
                 length += got;
             }
             assertEquals(much.length, length);
-            assertArrayEquals(much, java.util.Arrays.copyOf(back, length));
+            assertArrayEquals(much, Arrays.copyOf(back, length));
             writer.join(FAR_MS);
             echo.join(FAR_MS);
         }

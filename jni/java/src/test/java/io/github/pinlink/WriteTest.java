@@ -10,8 +10,14 @@ import java.io.ByteArrayInputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -227,5 +233,86 @@ class WriteTest {
         assertEquals(Outcome.APPLIED,
                 client.write(Write.of(request, scope.key("o", "spooled"), Profile.idempotencyKey())).outcome());
         assertEquals(1, effects("spooled"));
+    }
+
+    @Test
+    void aWriteThatNobodyWaitsForHasOneEffectAndSaysSo() throws Exception {
+        Write write = order("async", "{}");
+        assertEquals(Outcome.APPLIED, client.writeAsync(write).get(10, TimeUnit.SECONDS).outcome());
+        assertEquals(Outcome.ALREADY_APPLIED, client.writeAsync(write).get(10, TimeUnit.SECONDS).outcome());
+        assertEquals(1, effects("async"));
+        ExecutionException mismatch = assertThrows(
+                ExecutionException.class, () -> client.writeAsync(order("async", "other")).get(10, TimeUnit.SECONDS));
+        assertTrue(mismatch.getCause() instanceof PinlinkWriteException);
+        Request stream = Request.put(box.http("/upload")).body(new ByteArrayInputStream(new byte[1]));
+        ExecutionException refused = assertThrows(
+                ExecutionException.class, () -> client.writeAsync(Write.keyless(stream)).get(10, TimeUnit.SECONDS));
+        assertTrue(refused.getCause() instanceof PinlinkConfigException);
+    }
+
+    @Test
+    void aBatchWritesEachItemOnce() throws Exception {
+        Batch batch = Batch.elasticsearch(box.https("/es/_bulk"), "orders");
+        for (int row = 0; row < 5; row++) {
+            batch = batch.item(scope.key("index", row), "{\"row\":" + row + "}");
+        }
+        for (Outcome expected : new Outcome[] {Outcome.APPLIED, Outcome.ALREADY_APPLIED}) {
+            List<Result<Written>> outcomes = client.writeBatch(batch);
+            assertEquals(5, outcomes.size());
+            for (Result<Written> outcome : outcomes) {
+                assertEquals(expected, outcome.value().outcome());
+            }
+        }
+    }
+
+    @Test
+    void aBatchOfOnesOwnSendsAgainOnlyWhatFailed() throws Exception {
+        List<String> sent = Collections.synchronizedList(new ArrayList<>());
+        Batch batch = Batch.of(
+                        items -> {
+                            String rows = items.stream().map(Batch.Item::text).collect(Collectors.joining(" "));
+                            sent.add(rows);
+                            return Request.post(box.http("/echo")).body(rows);
+                        },
+                        answer -> {
+                            // The target had no time for the second row at first.
+                            String[] rows = sent.get(sent.size() - 1).split(" ");
+                            return Arrays.stream(rows)
+                                    .map(row -> Batch.Fate.of(
+                                            row.equals("b") && sent.size() == 1 ? Meaning.AGAIN : Meaning.APPLIED, 200))
+                                    .collect(Collectors.toList());
+                        })
+                .memory(Duration.ofHours(1));
+        Batch filled = batch.item(scope.key("own", "a"), "a")
+                .item(scope.key("own", "b"), "b")
+                .item(scope.key("own", "c"), "c".getBytes(StandardCharsets.UTF_8));
+        batch.item(scope.key("own", "other"), "not of this one");
+        for (Result<Written> outcome : client.writeBatch(filled)) {
+            assertEquals(Outcome.APPLIED, outcome.value().outcome());
+        }
+        assertEquals(Arrays.asList("a b c", "b"), sent);
+    }
+
+    @Test
+    void whatABatchsFunctionsThrowIsTheCauseOfItsOutcomes() throws Exception {
+        Function<List<Batch.Item>, Request> composes = items -> Request.post(box.http("/echo")).body("x");
+        RuntimeException thrown = new IllegalStateException("no row");
+        List<Batch> batches = Arrays.asList(
+                Batch.of(items -> {
+                    throw thrown;
+                }, answer -> null),
+                Batch.of(composes, answer -> {
+                    throw thrown;
+                }));
+        for (Batch batch : batches) {
+            Batch one = batch.item(scope.key("thrown", batches.indexOf(batch)), "a");
+            Result<Written> outcome = client.writeBatch(one).get(0);
+            assertSame(thrown, outcome.failure().getCause());
+        }
+        Batch streamed = Batch.of(
+                items -> Request.post(box.http("/echo")).body(new ByteArrayInputStream(new byte[1])), answer -> null);
+        PinlinkException refused = client.writeBatch(streamed.item(scope.key("thrown", 2), "a")).get(0).failure();
+        assertTrue(refused.getCause() instanceof PinlinkConfigException);
+        assertThrows(IllegalArgumentException.class, () -> Batch.Fate.of(Meaning.APPLIED, -1));
     }
 }

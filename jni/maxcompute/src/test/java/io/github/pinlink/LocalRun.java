@@ -20,6 +20,7 @@ import example.InsertOrders;
 import example.LookUp;
 import example.LookUpDistinct;
 import example.LookUpRows;
+import io.github.pinlink.maxcompute.Probe;
 import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -29,7 +30,7 @@ import java.util.List;
 
 /**
  * One of the examples in the vendor's sandbox, which must be on: by itself it turns off where the JVM does not suit it.
- * The argument says which. The warehouse is {@code wh} in the working directory.
+ * The first argument says which; those of a probe follow. The warehouse is {@code wh} in the working directory.
  */
 final class LocalRun {
     private LocalRun() {}
@@ -165,16 +166,27 @@ final class LocalRun {
         }
     }
 
+    /** The function that looks at the way to a target. */
+    public static final class SandboxedProbe extends UDF {
+        private final Probe probe = new Probe();
+
+        /** As the library's. */
+        public String evaluate(String targets, String options) throws IOException {
+            insistOnTheSandbox();
+            return probe.evaluate(targets, options);
+        }
+    }
+
     private static void print(List<Object[]> rows) {
         for (Object[] row : rows) {
             System.out.println("row " + row[row.length > 1 ? 1 : 0]);
         }
     }
 
-    private static void run(String example) throws Exception {
+    private static void run(String[] arguments) throws Exception {
         Odps odps = Warehouse.odps(Paths.get("wh"));
         Object[] row = {"berlin"};
-        switch (example) {
+        switch (arguments[0]) {
             case "udf":
                 print(new UDFRunner(odps, new SandboxedLookUp()).feed(row).yield());
                 return;
@@ -183,6 +195,10 @@ final class LocalRun {
                 return;
             case "udaf":
                 print(new AggregatorRunner(odps, new SandboxedLookUpDistinct()).feed(row).yield());
+                return;
+            case "probe":
+                row = new Object[] {arguments[1], arguments[2]};
+                print(new UDFRunner(odps, new SandboxedProbe()).feed(row).yield());
                 return;
             default:
                 JobConf job = InsertOrders.of("2026-11-22");
@@ -197,7 +213,7 @@ final class LocalRun {
 
     public static void main(String[] arguments) throws Exception {
         try {
-            run(arguments[0]);
+            run(arguments);
             System.out.println("worked");
         } catch (Exception failed) {
             for (Throwable cause = failed; cause != null; cause = cause.getCause()) {

@@ -104,6 +104,10 @@ class VendorSandboxTest {
 
     /** Runs an example in a JVM whose sandbox is on, with this jar of the library. */
     private String run(String example, Path jar, String... options) throws Exception {
+        return run(new String[] {example}, jar, options);
+    }
+
+    private String run(String[] arguments, Path jar, String... options) throws Exception {
         List<String> command = new ArrayList<>();
         command.add(new File(System.getProperty("java.home"), "bin/java").getPath());
         command.addAll(Arrays.asList("-Xmx128m", "-Dodps.local.security.enable=true"));
@@ -115,7 +119,8 @@ class VendorSandboxTest {
         String others = Stream.of(System.getProperty("java.class.path").split(File.pathSeparator))
                 .filter(entry -> !entry.equals(classes) && !entry.equals(classes + "/"))
                 .collect(Collectors.joining(File.pathSeparator));
-        command.addAll(Arrays.asList("-cp", jar + File.pathSeparator + others, LocalRun.class.getName(), example));
+        command.addAll(Arrays.asList("-cp", jar + File.pathSeparator + others, LocalRun.class.getName()));
+        command.addAll(Arrays.asList(arguments));
         Process process = new ProcessBuilder(command)
                 .directory(folder.toFile())
                 .redirectErrorStream(true)
@@ -191,5 +196,30 @@ class VendorSandboxTest {
         Files.createSymbolicLink(
                 folder.resolve("libpinlink_jni.so"), Paths.get(System.getProperty("pinlink.library")));
         assertWorked("udf", run("udf", bare, NATIVE));
+    }
+
+    private String probe(String... options) throws Exception {
+        String[] arguments = {"probe", box.http(""), "allow_addresses=127.0.0.0/8 nameservers=" + box.dns()};
+        return run(arguments, whole, options);
+    }
+
+    @Test
+    void aProbeThatMayNotLoadNativeCodeSaysSoAndWhichFlagLetsIt() throws Exception {
+        String output = probe();
+        assertTrue(output.contains("row " + box.http("") + ": NOT LOOKED AT\n"), output);
+        assertTrue(output.contains("library         FAILED  can't be loaded; to do: "), output);
+        assertTrue(output.contains("set odps.isolation.session.enable=true for the job"), output);
+        assertTrue(output.contains("sandbox         warning on: "), output);
+        assertTrue(output.contains("library         FAILED  the jar in " + folder + "/temp: "), output);
+        assertTrue(output.endsWith("worked\n"), "a report is no failure: " + output);
+    }
+
+    @Test
+    void aProbeThatMayLoadNativeCodeSeesTheWholeWay() throws Exception {
+        String output = probe(NATIVE);
+        assertTrue(output.contains("row " + box.http("") + ": reachable\n"), output);
+        assertTrue(output.contains("answer  ok "), output);
+        assertTrue(output.contains("sandbox         warning on: "), output);
+        assertTrue(output.contains("library         ok      the jar, by a copy in " + folder + "/temp\n"), output);
     }
 }
