@@ -90,16 +90,16 @@ class InsertOrders(BaseUDTF):
     def __init__(self):
         self.service = Service()
         self.profile = self.service.pinlink.Profile.idempotency_key()
-        self.scope = None
         self.ids, self.writes = [], []
 
     def process(self, job, id, amount):
         pinlink = self.service.pinlink
-        if self.scope is None:
-            self.scope = pinlink.Scope.job(job)
+        if "${" in job:
+            raise ValueError(f"the job's key is {job!r}: nobody filled it in")
+        scope = pinlink.Scope.job(job)
         order = pinlink.Request("POST", f"{self.service.url}/sink/{quote(id, safe='')}", json={"amount": amount})
         self.ids.append(id)
-        self.writes.append(pinlink.Write(order, self.scope.key("insert order", id), self.profile))
+        self.writes.append(pinlink.Write(order, scope.key("insert order", id), self.profile))
         if len(self.writes) == BATCH:
             self.flush()
 
@@ -107,7 +107,10 @@ class InsertOrders(BaseUDTF):
         ids, writes = self.ids, self.writes
         self.ids, self.writes = [], []
         for id, written in zip(ids, self.service.client.write_all(writes)):
-            # One that failed fails no other; what became of it is written down, and `Unknown` is to be looked after.
+            if isinstance(written, Exception) and written.delivery != "answered":
+                # The worker fails and is run again: what was done is not done twice, and what was not is done then.
+                raise written
+            # What the service refused, it would refuse again: it is written down, and fails no other.
             error = str(written) if isinstance(written, Exception) else None
             self.forward(id, str(written.outcome), error)
 

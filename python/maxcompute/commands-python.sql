@@ -5,6 +5,9 @@ ADD ARCHIVE pinlink-@VERSION@.zip AS pinlink.zip -f;
 -- Your own functions, and where their service is.
 ADD PY functions.py -f;
 ADD FILE service.json -f;
+-- And what looks at the way to some targets from inside a job: the first thing to call.
+ADD PY probe.py -f;
+CREATE FUNCTION pinlink_probe AS 'probe.Probe' USING 'probe.py,pinlink.zip';
 CREATE FUNCTION look_up AS 'functions.LookUp' USING 'functions.py,service.json,pinlink.zip';
 CREATE FUNCTION look_up_rows AS 'functions.LookUpRows' USING 'functions.py,service.json,pinlink.zip';
 CREATE FUNCTION insert_orders AS 'functions.InsertOrders' USING 'functions.py,service.json,pinlink.zip';
@@ -19,6 +22,7 @@ SET odps.pypy.enabled=false;
 SET odps.session.networklink=my_network_link;
 -- A batch of rows must end within this many seconds; keep the option `timeout` below it.
 SET odps.function.timeout=600;
+SELECT pinlink_probe('https://kms.example,mysql://rds.example:3306', '');
 SELECT look_up_rows(id) AS (id, row) FROM my_table;
 
 -- 3. To start thousands of workers without one query to DNS: resolve once inside the job's network, ship the file, and read

@@ -25,6 +25,7 @@ from ._pinlink import (
     Settled,
     Write,
     Written,
+    doctor,
     end_calls,
     forget_calls,
 )
@@ -32,6 +33,7 @@ from ._pinlink import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._asynchronous import AsyncClient, AsyncReader
+    from ._doctor import Diagnosis
     from ._headers import Headers
     from ._lookup import pinned
     from ._outcome import Outcome
@@ -46,6 +48,7 @@ __all__ = [
     "Client",
     "ConfigError",
     "ConnectionError",
+    "Diagnosis",
     "Error",
     "Headers",
     "Key",
@@ -63,6 +66,7 @@ __all__ = [
     "Write",
     "WriteError",
     "Written",
+    "doctor",
     "pinned",
 ]
 
@@ -72,6 +76,7 @@ __all__ = [
 _LATE = {
     "AsyncClient": "_asynchronous",
     "AsyncReader": "_asynchronous",
+    "Diagnosis": "_doctor",
     "Headers": "_headers",
     "Outcome": "_outcome",
     "Reader": "_reader",

@@ -16,6 +16,7 @@ from typing import (
 
 from typing_extensions import Self, Unpack
 
+from ._doctor import Diagnosis
 from ._errors import Error
 from ._headers import Headers
 from ._outcome import Outcome
@@ -43,6 +44,7 @@ __all__ = [
     "Statement",
     "Write",
     "Written",
+    "doctor",
     "end_calls",
     "forget_calls",
     "insert_once",
@@ -215,6 +217,22 @@ class _Options(TypedDict, total=False):
     """The `User-Agent` header, where a request has none. Default: pinlink/0.1.0."""
     summary: Literal["log", "stderr", "off"] | None
     """Where the one-line summary goes at close: `log` (a tracing event), `stderr` or `off`. Default: log."""
+
+def doctor(targets: _Texts | None = None, **options: Unpack[_Options]) -> Diagnosis:
+    """Look at the way to each of these targets, with these options: what a client with them would meet.
+
+    Nothing is sent but a ``GET /`` and the first bytes of PostgreSQL's protocol. It takes at most some tens of seconds
+    for eight targets, as the bounds among the options let it.
+
+    Args:
+        targets: one or several ``scheme://host[:port]``, with a scheme of ``https``, ``http``, ``tcp``, ``mysql``,
+            ``postgresql``, ``hologres``, ``oss``, ``ots``, ``kms``, ``dlf``, ``hdfs``, ``hbase``, ``thrift``, or bare
+            hosts for HTTPS; with none, the machine alone is looked at.
+        options: those of a client; ``hosts`` may be left out.
+
+    Raises:
+        ConfigError: a mistake in the options or in a target. What is wrong on the way to one is in what is returned.
+    """
 
 def end_calls() -> None:
     """End the calls of all other threads: what the package does when the interpreter ends."""
@@ -410,6 +428,9 @@ class Client:
 
     def stats(self) -> dict[str, int]:
         """What this client has done in this process: counters by name; latencies are in microseconds."""
+
+    def doctor(self) -> Diagnosis:
+        """Look at the way to each declared origin, with this client's options and pins; wildcards are passed over."""
 
     def close(self) -> None:
         """Close idle connections and fail every later call. Closing again does nothing."""

@@ -65,13 +65,14 @@ class Reader(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Read the rest of the body."""
-        if self.closed:
-            raise ValueError("the answer was closed")
         return b"".join(self.iter_bytes())
 
     def iter_bytes(self) -> Iterator[bytes]:
         """Iterate over the pieces as they come, up to 256 KiB each."""
         while True:
+            if self.closed:
+                # An end would make a body look whole that is not.
+                raise ValueError("the answer was closed")
             piece = bytes(self._left) or self._pieces.chunk()
             self._left = memoryview(b"")
             if not piece:

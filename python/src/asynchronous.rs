@@ -1,13 +1,14 @@
 //! Calls of an asyncio program: polled on the event loop's own thread.
 //!
-//! It owns the board of a loop: which of its calls are under way, which can go on, and one pipe by which the loop is woken,
-//! once for however many. Whoever wakes a call writes a byte and takes no interpreter, so the core's runtime never waits
+//! It owns the board of a loop: which of its calls are under way, which can go on, and one pair of sockets by which the loop
+//! is woken, once for however many. Whoever wakes a call writes a byte and takes no interpreter, so the core's runtime never waits
 //! for one. Dropping a call cancels it.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io::{PipeReader, PipeWriter, Read, Write as _, pipe};
+use std::io::{ErrorKind, Read, Write as _};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,17 +17,19 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::stream::{self, StreamExt};
 use pinlink::{AsyncReader, Error};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use tokio::sync::{Mutex as Turns, OnceCell};
 
+use crate::failure::Asked;
 use crate::options::{Blueprint, Pickled};
 use crate::pins::PinSet;
 use crate::request::{self, Parts, Request, compose};
 use crate::response::Response;
 use crate::write::{self, Batch, Write, Written};
-use crate::{client, failure, log};
+use crate::{client, failure, log, reader};
 
 /// How many rows of a batch are asked for at once: more than there are connections, so that none waits for a row.
 const LANES: usize = 128;
@@ -39,7 +42,7 @@ type Call = Pin<Box<dyn Future<Output = Ending> + Send>>;
 struct Bell {
     ready: Mutex<Vec<u64>>,
     has_rung: AtomicBool,
-    end: PipeWriter,
+    end: UnixStream,
 }
 
 struct Signal {
@@ -59,7 +62,7 @@ impl Wake for Signal {
         }
         lock(&self.bell.ready).push(self.call);
         if !self.bell.has_rung.swap(true, Ordering::SeqCst) {
-            // There is at most one byte in the pipe: it has room. Where its other end is gone, so is the loop.
+            // There is at most one byte on the way: it has room. Where the other end is gone, so is the loop.
             _ = (&self.bell.end).write(&[1]);
         }
     }
@@ -73,6 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Under {
     call: Call,
     signal: Arc<Signal>,
+    /// A weak reference: a future knows its loop, and a board must not keep that alive.
     future: Py<PyAny>,
 }
 
@@ -80,7 +84,7 @@ struct Under {
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Board {
     bell: Arc<Bell>,
-    pipe: PipeReader,
+    wakes: UnixStream,
     /// One that is being polled is out, and its place kept.
     calls: Mutex<HashMap<u64, Option<Under>>>,
     next: AtomicU64,
@@ -91,26 +95,35 @@ impl Board {
     /// A board without calls.
     #[new]
     fn new() -> PyResult<Board> {
-        let (pipe, end) = pipe()?;
+        let (wakes, end) = UnixStream::pair()?;
+        wakes.set_nonblocking(true)?;
         let bell = Bell { ready: Mutex::default(), has_rung: AtomicBool::new(false), end };
-        Ok(Board { bell: Arc::new(bell), pipe, calls: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Board { bell: Arc::new(bell), wakes, calls: Mutex::default(), next: AtomicU64::new(0) })
     }
 
     /// What becomes readable when a call can go on.
     fn fileno(&self) -> i32 {
-        self.pipe.as_raw_fd()
+        self.wakes.as_raw_fd()
     }
 
     /// Lets every call go on that can.
     fn turn(&self, py: Python<'_>) -> PyResult<()> {
-        (&self.pipe).read_exact(&mut [0])?;
+        match (&self.wakes).read(&mut [0]) {
+            // A loop that runs within itself may have taken the byte already.
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            _ => {}
+        }
         self.bell.has_rung.store(false, Ordering::SeqCst);
         let ready = std::mem::take(&mut *lock(&self.bell.ready));
+        let mut failed = None;
         for call in ready {
-            self.step(py, call)?;
+            // One that fails keeps no other from going on.
+            if let Err(error) = self.step(py, call) {
+                failed.get_or_insert(error);
+            }
         }
         log::deliver(py);
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Gives a call up.
@@ -127,6 +140,8 @@ impl Board {
         future: Py<PyAny>,
         call: impl Future<Output = Ending> + Send + 'static,
     ) -> PyResult<u64> {
+        static WEAK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let future = WEAK.import(py, "weakref", "ref")?.call1((future,))?.unbind();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let signal = Arc::new(Signal { bell: Arc::clone(&self.bell), call: number, is_ready: AtomicBool::new(false) });
         lock(&self.calls).insert(number, Some(Under { call: Box::pin(call), signal, future }));
@@ -148,7 +163,11 @@ impl Board {
             }
             Poll::Ready(ending) => {
                 lock(&self.calls).remove(&number);
-                let future = under.future.bind(py);
+                let future = under.future.bind(py).call0()?;
+                // Nobody waits any more.
+                if future.is_none() {
+                    return Ok(());
+                }
                 if future.call_method0("done")?.is_truthy()? {
                     return Ok(());
                 }
@@ -248,20 +267,20 @@ impl AsyncCore {
     ) -> PyResult<u64> {
         let request =
             compose(board.py(), method, &url, &Parts { params, headers, json, data, timeout, ..Parts::default() })?;
-        self.send_composed(board, future, request, url.unbind())
+        self.send_composed(board, future, request, Asked::plain(url.unbind()))
     }
 
     /// Sends a request that was made before.
     fn send(&self, board: &Bound<'_, Board>, future: Py<PyAny>, request: &Bound<'_, Request>) -> PyResult<u64> {
-        let Request { request, url } = request.get();
-        self.send_composed(board, future, request.clone(), url.clone_ref(board.py()))
+        let (request, asked) = request.get().armed(board.py());
+        self.send_composed(board, future, request, asked)
     }
 
     /// Sends many: an outcome a row, in their order.
     fn map(&self, board: &Bound<'_, Board>, future: Py<PyAny>, requests: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = board.py();
         let rows: PyResult<Vec<_>> = requests.try_iter()?.map(|row| request::row(py, &row?)).collect();
-        let (requests, urls): (Vec<_>, Vec<_>) = rows?.into_iter().unzip();
+        let (requests, asked): (Vec<_>, Vec<_>) = rows?.into_iter().unzip();
         let call = |client: pinlink::AsyncClient| async move {
             let sent = stream::iter(requests).map(|request| {
                 let client = client.clone();
@@ -270,21 +289,23 @@ impl AsyncCore {
             Ok(sent.buffered(LANES).collect::<Vec<_>>().await)
         };
         self.run(board, future, call, |py, outcomes| {
-            client::answered(py, outcomes, urls).map(|list| list.unbind().into_any())
+            client::answered(py, outcomes, asked).map(|list| list.unbind().into_any())
         })
     }
 
     /// Writes.
     fn write(&self, board: &Bound<'_, Board>, future: Py<PyAny>, write: &Bound<'_, Write>) -> PyResult<u64> {
-        let Write { write, url } = write.get();
-        let (write, url) = (write.clone(), url.clone_ref(board.py()));
-        let call = |client: pinlink::AsyncClient| async move { client.write(&write).await };
-        self.run(board, future, call, |py, written| Written::new(written, url).into_py_any(py))
+        let (write, asked) = write.get().armed(board.py());
+        let call = |client: pinlink::AsyncClient| async move { Ok(client.write(&write).await) };
+        self.run(board, future, call, move |py, written| match written {
+            Ok(written) => Written::new(written, asked.url).into_py_any(py),
+            Err(error) => Err(asked.raise(py, &error)),
+        })
     }
 
     /// Writes many: an outcome for each, in their order.
     fn write_all(&self, board: &Bound<'_, Board>, future: Py<PyAny>, writes: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let (writes, urls) = write::each(board.py(), writes)?;
+        let (writes, asked) = write::each(board.py(), writes)?;
         let call = |client: pinlink::AsyncClient| async move {
             let written = stream::iter(writes).map(|write| {
                 let client = client.clone();
@@ -293,27 +314,28 @@ impl AsyncCore {
             Ok(written.buffered(LANES).collect::<Vec<_>>().await)
         };
         self.run(board, future, call, |py, outcomes| {
-            client::written(py, outcomes, urls).map(|list| list.unbind().into_any())
+            client::written(py, outcomes, asked).map(|list| list.unbind().into_any())
         })
     }
 
     /// Writes many in one request.
     fn write_batch(&self, board: &Bound<'_, Board>, future: Py<PyAny>, batch: &Bound<'_, Batch>) -> PyResult<u64> {
-        let Batch { batch, url } = batch.get();
-        let (batch, url) = (batch.clone(), Arc::clone(url));
+        let (batch, sent) = batch.get().armed();
         let call = |client: pinlink::AsyncClient| async move { Ok(client.write_batch(&batch).await) };
         self.run(board, future, call, move |py, outcomes| {
-            let urls = std::iter::repeat_with(|| write::shown(py, &url));
-            client::written(py, outcomes, urls).map(|list| list.unbind().into_any())
+            let asked = std::iter::repeat_with(|| sent.asked(py));
+            client::written(py, outcomes, asked).map(|list| list.unbind().into_any())
         })
     }
 
     /// Sends a request whose answer is read while it comes.
     fn open(&self, board: &Bound<'_, Board>, future: Py<PyAny>, request: &Bound<'_, Request>) -> PyResult<u64> {
-        let Request { request, url } = request.get();
-        let (request, url) = (request.clone(), url.clone_ref(board.py()));
-        let call = |client: pinlink::AsyncClient| async move { client.open(&request).await };
-        self.run(board, future, call, |py, reader| AsyncPieces::new(py, reader, url)?.into_py_any(py))
+        let (request, asked) = request.get().armed(board.py());
+        let call = |client: pinlink::AsyncClient| async move { Ok(client.open(&request).await) };
+        self.run(board, future, call, |py, opened| match opened {
+            Ok(reader) => AsyncPieces::new(py, reader, asked.url)?.into_py_any(py),
+            Err(error) => Err(asked.raise(py, &error)),
+        })
     }
 
     /// What is pinned now; nothing before the first call.
@@ -341,10 +363,13 @@ impl AsyncCore {
         board: &Bound<'_, Board>,
         future: Py<PyAny>,
         request: pinlink::Request,
-        url: Py<PyString>,
+        asked: Asked,
     ) -> PyResult<u64> {
-        let call = |client: pinlink::AsyncClient| async move { client.send(&request).await };
-        self.run(board, future, call, |py, response| Response::new(response, url).into_py_any(py))
+        let call = |client: pinlink::AsyncClient| async move { Ok(client.send(&request).await) };
+        self.run(board, future, call, |py, sent| match sent {
+            Ok(response) => Response::new(response, asked.url).into_py_any(py),
+            Err(error) => Err(asked.raise(py, &error)),
+        })
     }
 }
 
@@ -373,11 +398,14 @@ impl AsyncPieces {
     fn chunk(&self, board: &Bound<'_, Board>, future: Py<PyAny>) -> PyResult<u64> {
         let reader = Arc::clone(&self.reader);
         board.get().start(board.py(), future, async move {
-            let piece = match &mut *reader.lock().await {
-                Some(reader) => reader.chunk().await,
-                None => Ok(None),
-            };
-            ending(piece, |py, piece| PyBytes::new(py, &piece.unwrap_or_default()).into_py_any(py))
+            match &mut *reader.lock().await {
+                Some(reader) => {
+                    let piece = reader.chunk().await;
+                    ending(piece, |py, piece| PyBytes::new(py, &piece.unwrap_or_default()).into_py_any(py))
+                }
+                // Its end would make a body look whole that is not.
+                None => Box::new(|_: Python<'_>| Err(PyValueError::new_err(reader::CLOSED))) as Ending,
+            }
         })
     }
 

@@ -4,11 +4,13 @@
 //! it first calls. What happens at `fork()` is the core's.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple, PyType};
 
+use crate::failure::{self, Asked};
 use crate::options::{Blueprint, Pickled};
 use crate::pins::{PinSet, addresses};
 use crate::place::Place;
@@ -16,18 +18,28 @@ use crate::reader::Pieces;
 use crate::request::{self, Parts, Request, compose};
 use crate::response::Response;
 use crate::write::{self, Batch, Write, Written};
-use crate::{failure, waiting};
+use crate::{doctor, waiting};
 
 /// A client: resolved, pinned, pooled, bounded.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Client {
     blueprint: Blueprint,
     built: OnceLock<pinlink::Client>,
+    /// Whether others have the client too: then this is a handle, which is closed alone.
+    is_shared: bool,
+    is_closed: AtomicBool,
 }
 
 impl Client {
+    fn of(blueprint: Blueprint, built: OnceLock<pinlink::Client>) -> Client {
+        Client { blueprint, built, is_shared: false, is_closed: AtomicBool::new(false) }
+    }
+
     /// The core's client; built now where this one came out of a pickle.
     pub(crate) fn core(&self, py: Python<'_>) -> PyResult<&pinlink::Client> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(failure::closed(py, "this handle of the process's client was closed"));
+        }
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
@@ -36,15 +48,22 @@ impl Client {
         Ok(self.built.get_or_init(|| built))
     }
 
-    fn send_composed(&self, py: Python<'_>, request: &pinlink::Request, url: Py<PyString>) -> PyResult<Response> {
+    fn send_composed(&self, py: Python<'_>, request: &pinlink::Request, asked: Asked) -> PyResult<Response> {
         let core = self.core(py)?;
-        waiting::call(py, || core.send(request)).map(|response| Response::new(response, url))
+        waiting::wait(
+            py,
+            || core.send(request),
+            |outcome| match outcome {
+                Ok(response) => Ok(Response::new(response, asked.url)),
+                Err(error) => Err(asked.raise(py, &error)),
+            },
+        )
     }
 
     fn ask(&self, method: &str, url: Bound<'_, PyString>, parts: &Parts<'_, '_>) -> PyResult<Response> {
         let py = url.py();
         let request = compose(py, method, &url, parts)?;
-        self.send_composed(py, &request, url.unbind())
+        self.send_composed(py, &request, Asked::plain(url.unbind()))
     }
 }
 
@@ -54,7 +73,7 @@ impl Client {
     #[new]
     #[pyo3(signature = (**options))]
     fn new(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Client> {
-        let client = Client { blueprint: Blueprint::new(options)?, built: OnceLock::new() };
+        let client = Client::of(Blueprint::new(options)?, OnceLock::new());
         client.core(py)?;
         Ok(client)
     }
@@ -65,7 +84,7 @@ impl Client {
     fn shared(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Client> {
         let blueprint = Blueprint::new(options)?;
         let built = waiting::call(py, || blueprint.builder().build_shared())?;
-        Ok(Client { blueprint, built: OnceLock::from(built) })
+        Ok(Client { is_shared: true, ..Client::of(blueprint, OnceLock::from(built)) })
     }
 
     /// Sends a GET.
@@ -166,25 +185,26 @@ impl Client {
 
     /// Sends a request that was made before.
     fn send(&self, py: Python<'_>, request: &Bound<'_, Request>) -> PyResult<Response> {
-        let request = request.get();
-        self.send_composed(py, &request.request, request.url.clone_ref(py))
+        let (request, asked) = request.get().armed(py);
+        self.send_composed(py, &request, asked)
     }
 
     /// Sends many, as many at once as there may be connections: an outcome a row, in their order.
     fn map<'py>(&self, py: Python<'py>, requests: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let rows: PyResult<Vec<_>> = requests.try_iter()?.map(|row| request::row(py, &row?)).collect();
-        let (requests, urls): (Vec<_>, Vec<_>) = rows?.into_iter().unzip();
+        let (requests, asked): (Vec<_>, Vec<_>) = rows?.into_iter().unzip();
         let core = self.core(py)?;
-        waiting::wait(py, || core.map(&requests), |outcomes| answered(py, outcomes, urls))
+        waiting::wait(py, || core.map(&requests), |outcomes| answered(py, outcomes, asked))
     }
 
     /// Sends a request, or a GET of this URL, whose answer is read while it comes.
     fn open<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         static READER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let (request, url) = request::row(py, request)?;
+        let (request, asked) = request::row(py, request)?;
         let core = self.core(py)?;
-        let reader = waiting::call(py, || core.open(&request))?;
-        READER.import(py, "pinlink._reader", "Reader")?.call1((Pieces::new(py, reader, url)?,))
+        let reader =
+            waiting::wait(py, || core.open(&request), |opened| opened.map_err(|error| asked.raise(py, &error)))?;
+        READER.import(py, "pinlink._reader", "Reader")?.call1((Pieces::new(py, reader, asked.url)?,))
     }
 
     /// A connection to a declared `tcp://host:port`, for protocols that are not HTTP.
@@ -206,22 +226,31 @@ impl Client {
 
     /// Writes, and says what became of it.
     fn write(&self, py: Python<'_>, write: &Bound<'_, Write>) -> PyResult<Written> {
-        let (core, write) = (self.core(py)?, write.get());
-        waiting::call(py, || core.write(&write.write)).map(|written| Written::new(written, write.url.clone_ref(py)))
+        let (write, asked) = write.get().armed(py);
+        let core = self.core(py)?;
+        waiting::wait(
+            py,
+            || core.write(&write),
+            |outcome| match outcome {
+                Ok(written) => Ok(Written::new(written, asked.url)),
+                Err(error) => Err(asked.raise(py, &error)),
+            },
+        )
     }
 
     /// Writes many, as many at once as there may be connections: an outcome for each, in their order.
     fn write_all<'py>(&self, py: Python<'py>, writes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let (writes, urls) = write::each(py, writes)?;
+        let (writes, asked) = write::each(py, writes)?;
         let core = self.core(py)?;
-        waiting::wait(py, || core.write_all(&writes), |outcomes| written(py, outcomes, urls))
+        waiting::wait(py, || core.write_all(&writes), |outcomes| written(py, outcomes, asked))
     }
 
     /// Writes many in one request, and sends again only those that failed: an outcome for each, in their order.
     fn write_batch<'py>(&self, py: Python<'py>, batch: &Bound<'py, Batch>) -> PyResult<Bound<'py, PyList>> {
-        let (core, batch) = (self.core(py)?, batch.get());
-        let urls = std::iter::repeat_with(|| write::shown(py, &batch.url));
-        waiting::wait(py, || core.write_batch(&batch.batch), |outcomes| written(py, outcomes, urls))
+        let core = self.core(py)?;
+        let (batch, sent) = batch.get().armed();
+        let asked = std::iter::repeat_with(|| sent.asked(py));
+        waiting::wait(py, || core.write_batch(&batch), |outcomes| written(py, outcomes, asked))
     }
 
     /// What is pinned now.
@@ -240,9 +269,19 @@ impl Client {
         counters(py, &self.built.get().map(pinlink::Client::stats).unwrap_or_default())
     }
 
+    /// Looks at the way to each declared origin, from where this client is.
+    fn doctor<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core(py)?;
+        doctor::diagnose(py, || core.doctor())
+    }
+
     /// Closes idle connections and fails every later call.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.built.get() {
+            Some(_) if self.is_shared => {
+                self.is_closed.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             Some(built) => waiting::wait(py, || built.close(), Ok),
             // It never was.
             None => Ok(()),
@@ -293,11 +332,11 @@ pub(crate) fn counters<'py>(py: Python<'py>, stats: &pinlink::Stats) -> PyResult
 pub(crate) fn answered(
     py: Python<'_>,
     outcomes: Vec<Result<pinlink::Response, pinlink::Error>>,
-    urls: Vec<Py<PyString>>,
+    asked: Vec<Asked>,
 ) -> PyResult<Bound<'_, PyList>> {
-    let outcomes = outcomes.into_iter().zip(urls).map(|(outcome, url)| match outcome {
-        Ok(response) => Bound::new(py, Response::new(response, url)).map(Bound::into_any),
-        Err(error) => failure::exception(py, &error),
+    let outcomes = outcomes.into_iter().zip(asked).map(|(outcome, asked)| match outcome {
+        Ok(response) => Bound::new(py, Response::new(response, asked.url)).map(Bound::into_any),
+        Err(error) => asked.outcome(py, &error),
     });
     PyList::new(py, outcomes.collect::<PyResult<Vec<_>>>()?)
 }
@@ -306,11 +345,11 @@ pub(crate) fn answered(
 pub(crate) fn written<'py>(
     py: Python<'py>,
     outcomes: Vec<Result<pinlink::Written, pinlink::Error>>,
-    urls: impl IntoIterator<Item = Py<PyString>>,
+    asked: impl IntoIterator<Item = Asked>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let outcomes = outcomes.into_iter().zip(urls).map(|(outcome, url)| match outcome {
-        Ok(written) => Bound::new(py, Written::new(written, url)).map(Bound::into_any),
-        Err(error) => failure::exception(py, &error),
+    let outcomes = outcomes.into_iter().zip(asked).map(|(outcome, asked)| match outcome {
+        Ok(written) => Bound::new(py, Written::new(written, asked.url)).map(Bound::into_any),
+        Err(error) => asked.outcome(py, &error),
     });
     PyList::new(py, outcomes.collect::<PyResult<Vec<_>>>()?)
 }
@@ -319,5 +358,5 @@ pub(crate) fn written<'py>(
 #[pyfunction]
 pub(crate) fn restored(py: Python<'_>, options: Vec<(String, String)>, pins: Option<&str>) -> PyResult<Client> {
     let imported = pins.map(pinlink::PinSet::from_json).transpose().map_err(|error| failure::raised(py, &error))?;
-    Ok(Client { blueprint: Blueprint { options, imported }, built: OnceLock::new() })
+    Ok(Client::of(Blueprint { options, imported }, OnceLock::new()))
 }

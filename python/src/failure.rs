@@ -5,12 +5,18 @@
 
 use std::error::Error as Cause;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use pinlink::{Delivery, Error, Outcome, Phase, Reason};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
+
+use crate::waiting;
+
+/// A cause is told in so many characters: a certificate may have thousands of names.
+const CAUSE: usize = 500;
 
 /// A class of the package's, imported once.
 macro_rules! class {
@@ -24,6 +30,53 @@ macro_rules! class {
 fn class_of(py: Python<'_>, reason: Reason) -> PyResult<Bound<'_, PyAny>> {
     static CLASS_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     CLASS_OF.import(py, "pinlink._errors", "class_of")?.call1((reason.as_str(),))
+}
+
+/// What a function of the caller's raised for one row of a call, or for its only one: the others' outcomes stay.
+#[derive(Clone, Default)]
+pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
+
+impl Raised {
+    /// Keeps it for who asks what became of the row; what is no mere `Exception` (a Ctrl-C) ends the whole call.
+    pub(crate) fn keep(&self, py: Python<'_>, raised: PyErr) {
+        if raised.is_instance_of::<PyException>(py) {
+            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(raised);
+        } else {
+            waiting::raise(py, raised);
+        }
+    }
+
+    fn kept(&self, py: Python<'_>) -> Option<PyErr> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref().map(|raised| raised.clone_ref(py))
+    }
+}
+
+/// What a row of a call was: where it went, and what a function of the caller's raised for it.
+pub(crate) struct Asked {
+    pub(crate) url: Py<PyString>,
+    pub(crate) raised: Option<Raised>,
+}
+
+impl Asked {
+    /// One that no function of the caller's has a part in.
+    pub(crate) fn plain(url: Py<PyString>) -> Asked {
+        Asked { url, raised: None }
+    }
+
+    /// The outcome of this row: what was raised for it is the cause.
+    pub(crate) fn outcome<'py>(&self, py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+        let exception = exception(py, error)?;
+        if let Some(raised) = self.raised.as_ref().and_then(|raised| raised.kept(py)) {
+            exception.setattr("__cause__", raised.into_value(py))?;
+        }
+        Ok(exception)
+    }
+
+    /// The exception of a call that has no other row: what was raised, itself.
+    pub(crate) fn raise(&self, py: Python<'_>, error: &Error) -> PyErr {
+        let kept = self.raised.as_ref().and_then(|raised| raised.kept(py));
+        kept.unwrap_or_else(|| raised(py, error))
+    }
 }
 
 /// The exception of an error, as an outcome or to be raised.
@@ -69,7 +122,7 @@ fn cause_of<'py>(py: Python<'py>, cause: &(dyn Cause + 'static)) -> PyResult<Bou
             // Python adds the number itself.
             class.call1((number, text.split(" (os error").next()))
         }
-        None => class.call1((cause.to_string(),)),
+        None => class.call1((cause.to_string().chars().take(CAUSE).collect::<String>(),)),
     }
 }
 

@@ -90,7 +90,7 @@ impl Ledger {
         let store = HttpStore::new(client, base, &profile.get().profile);
         let mut store = store.map_err(|error| failure::raised(py, &error))?;
         if let Some(sign) = sign.map(Arc::new) {
-            store = store.signed(move |unsigned| signed(unsigned, &sign));
+            store = store.signed(move |unsigned| signed(unsigned, &sign, waiting::raise));
         }
         Ledger::of(py, Records::Http(store), lease, margin, takeover)
     }

@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod client;
+mod doctor;
 mod failure;
 mod feed;
 mod ledger;
@@ -28,6 +29,8 @@ mod _pinlink {
     use crate::client::Client;
     #[pymodule_export]
     use crate::client::restored;
+    #[pymodule_export]
+    use crate::doctor::doctor;
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

@@ -1,20 +1,30 @@
 //! An answer that is read while it comes, for a blocking caller.
 //!
-//! It owns the one reader that threads may share, and its end.
+//! It owns the one reader that threads may share, and its end. A signal's handler runs on the thread that waits for a piece:
+//! nothing here waits for what that thread holds.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, TryLockError};
+use std::thread::{self, ThreadId};
 
 use pinlink::Reader;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::response::mapping;
 use crate::{failure, waiting};
 
+/// What is said to who reads on.
+pub(crate) const CLOSED: &str = "the answer was closed";
+
 /// The pieces of an answer.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Pieces {
     reader: Mutex<Option<Reader>>,
+    /// Which thread has the reader.
+    held_by: Mutex<Option<ThreadId>>,
+    is_closed: AtomicBool,
     #[pyo3(get)]
     status: u16,
     #[pyo3(get)]
@@ -26,12 +36,48 @@ pub(crate) struct Pieces {
 impl Pieces {
     pub(crate) fn new(py: Python<'_>, reader: Reader, url: Py<PyString>) -> PyResult<Pieces> {
         let headers = mapping(py, reader.headers().iter())?.unbind();
-        Ok(Pieces { status: reader.status(), reader: Mutex::new(Some(reader)), headers, url })
+        let (status, reader) = (reader.status(), Mutex::new(Some(reader)));
+        Ok(Pieces { reader, held_by: Mutex::new(None), is_closed: AtomicBool::new(false), status, headers, url })
     }
 
-    /// Runs `work` with the reader, unless it was closed. Others wait without the interpreter.
-    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Option<Reader>) -> T + Send) -> PyResult<T> {
-        waiting::wait(py, || work(&mut self.reader.lock().unwrap_or_else(|poisoned| poisoned.into_inner())), Ok)
+    fn holder(&self, thread: Option<ThreadId>) -> Option<ThreadId> {
+        std::mem::replace(&mut *self.held_by.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), thread)
+    }
+
+    /// Runs `work` with the reader, unless it was closed. Other threads wait without the interpreter.
+    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Reader) -> T + Send) -> PyResult<T> {
+        let this = thread::current().id();
+        let held = *self.held_by.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if held == Some(this) {
+            return Err(PyRuntimeError::new_err("this thread is reading the answer already"));
+        }
+        let done = waiting::wait(
+            py,
+            || {
+                let mut reader = self.reader.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if self.is_closed.load(Ordering::SeqCst) {
+                    return None;
+                }
+                self.holder(Some(this));
+                let done = reader.as_mut().map(work);
+                self.holder(None);
+                done
+            },
+            Ok,
+        );
+        if self.is_closed.load(Ordering::SeqCst) {
+            py.detach(|| self.let_go());
+        }
+        done?.ok_or_else(|| PyValueError::new_err(CLOSED))
+    }
+
+    /// Drops the reader, unless somebody has it: who does drops it afterwards.
+    fn let_go(&self) {
+        match self.reader.try_lock() {
+            Ok(mut reader) => drop(reader.take()),
+            Err(TryLockError::Poisoned(poisoned)) => drop(poisoned.into_inner().take()),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 }
 
@@ -39,21 +85,21 @@ impl Pieces {
 impl Pieces {
     /// The next piece, up to 256 KiB; empty at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let piece = self.with(py, |reader| reader.as_mut().map_or(Ok(None), Reader::chunk))?;
-        let piece = piece.map_err(|error| failure::raised(py, &error))?;
+        let piece = self.with(py, Reader::chunk)?.map_err(|error| failure::raised(py, &error))?;
         Ok(PyBytes::new(py, &piece.unwrap_or_default()))
     }
 
     /// The fields that came behind the body; none before its end.
     #[getter]
     fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let trailers = self.with(py, |reader| reader.as_ref().map(|reader| reader.trailers().clone()))?;
-        mapping(py, trailers.unwrap_or_default().iter())
+        let trailers = self.with(py, |reader| reader.trailers().clone())?;
+        mapping(py, trailers.iter())
     }
 
     /// Gives the connection back, or closes it where the body has not ended.
     fn close(&self, py: Python<'_>) {
+        self.is_closed.store(true, Ordering::SeqCst);
         // No wait of a call's: it comes at the end of the interpreter too.
-        py.detach(|| drop(self.reader.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()));
+        py.detach(|| self.let_go());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,10 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
 
+use crate::failure::{self, Asked, Raised};
 use crate::feed::Feed;
 use crate::options::{mistaken, seconds};
 use crate::response::mapping;
-use crate::{failure, waiting};
 
 /// Bodies up to this size are copied: that costs less than keeping the object whose bytes they are.
 const COPIED: usize = 64 * 1024;
@@ -257,8 +258,34 @@ impl Read for Source {
 /// A request that is made now and sent later: for `map`, `send` and writes.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Request {
-    pub(crate) request: pinlink::Request,
-    pub(crate) url: Py<PyString>,
+    request: pinlink::Request,
+    url: Py<PyString>,
+    sign: Option<Arc<Py<PyAny>>>,
+}
+
+impl Request {
+    /// As the core sends it in one call, and what that call was asked.
+    pub(crate) fn armed(&self, py: Python<'_>) -> (pinlink::Request, Asked) {
+        let raised = self.sign.as_ref().map(|_| Raised::default());
+        let url = self.url.clone_ref(py);
+        match &raised {
+            Some(raised) => (self.armed_with(raised), Asked { url, raised: Some(raised.clone()) }),
+            None => (self.request.clone(), Asked::plain(url)),
+        }
+    }
+
+    /// The same, where something else may raise too.
+    pub(crate) fn armed_with(&self, raised: &Raised) -> pinlink::Request {
+        let request = self.request.clone();
+        let Some(sign) = self.sign.clone() else { return request };
+        let raised = raised.clone();
+        request.signed(move |unsigned| signed(unsigned, &sign, |py, error| raised.keep(py, error)))
+    }
+
+    /// Where it goes, as it was given.
+    pub(crate) fn address(&self, py: Python<'_>) -> Py<PyString> {
+        self.url.clone_ref(py)
+    }
 }
 
 #[pymethods]
@@ -297,11 +324,8 @@ impl Request {
         if let Some(bytes) = size_limit {
             request = request.size_limit(bytes);
         }
-        if let Some(sign) = sign {
-            request = request.signed(move |unsigned| signed(unsigned, &sign));
-        }
         request.check().map_err(|error| failure::raised(py, &error))?;
-        Ok(Request { request, url: url.unbind() })
+        Ok(Request { request, url: url.unbind(), sign: sign.map(Arc::new) })
     }
 
     /// The method.
@@ -335,13 +359,18 @@ impl Request {
     }
 }
 
-/// The request with the header fields that the caller's function signs it by; one that can't be sent where that raises.
-pub(crate) fn signed(unsigned: pinlink::Request, sign: &Py<PyAny>) -> pinlink::Request {
+/// The request with the header fields that the caller's function signs it by; one that can't be sent where that raises,
+/// which is kept.
+pub(crate) fn signed(
+    unsigned: pinlink::Request,
+    sign: &Py<PyAny>,
+    keep: impl FnOnce(Python<'_>, PyErr),
+) -> pinlink::Request {
     let attached = Python::try_attach(|py| {
         let url = PyString::new(py, &unsigned.url()).unbind();
-        let shown = Request { request: unsigned.clone(), url };
+        let shown = Request { request: unsigned.clone(), url, sign: None };
         let signature = sign.bind(py).call1((shown,)).and_then(|fields| with_headers(unsigned.clone(), &fields));
-        signature.map_err(|raised| waiting::raise(py, raised)).ok()
+        signature.map_err(|raised| keep(py, raised)).ok()
     });
     attached.flatten().unwrap_or_else(|| unsigned.header("not signed", ""))
 }
@@ -353,12 +382,12 @@ pub(crate) fn host_of(url: &str) -> &str {
 }
 
 /// A row of a batch: a request, or the URL of a GET.
-pub(crate) fn row<'py>(py: Python<'py>, row: &Bound<'py, PyAny>) -> PyResult<(pinlink::Request, Py<PyString>)> {
+pub(crate) fn row<'py>(py: Python<'py>, row: &Bound<'py, PyAny>) -> PyResult<(pinlink::Request, Asked)> {
     if let Ok(url) = row.cast::<PyString>() {
-        return Ok((compose(py, "GET", url, &Parts::default())?, url.clone().unbind()));
+        return Ok((compose(py, "GET", url, &Parts::default())?, Asked::plain(url.clone().unbind())));
     }
     match row.cast::<Request>() {
-        Ok(request) => Ok((request.get().request.clone(), request.get().url.clone_ref(py))),
+        Ok(request) => Ok(request.get().armed(py)),
         Err(_) => Err(mistaken("a batch", "Requests and URLs", row)),
     }
 }

@@ -3,16 +3,17 @@
 //! It owns nothing but the conversion. Keys are derived by the core, so that they are the same in every language.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pinlink::{Fate, KeyForm, Meaning, Part, Record};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString};
 
+use crate::failure::{self, Asked, Raised};
 use crate::options::mistaken;
 use crate::request::{Request, duration};
 use crate::response::Response;
-use crate::{failure, waiting};
 
 /// Whose writes these are: what all executions of one job share, and no other job has.
 #[pyclass(module = "pinlink", frozen, eq, hash)]
@@ -267,8 +268,37 @@ fn meaning_of(name: &str) -> Option<Meaning> {
 /// A write, ready to be sent as often as it takes.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Write {
-    pub(crate) write: pinlink::Write,
-    pub(crate) url: Py<PyString>,
+    request: Py<Request>,
+    under: Option<(pinlink::Key, pinlink::Profile)>,
+    is_unkeyed: bool,
+    verify: Option<(Py<Request>, Arc<Py<PyAny>>)>,
+}
+
+impl Write {
+    /// The core's write around this request, before there is a question.
+    fn around(&self, request: pinlink::Request) -> pinlink::Write {
+        let write = match &self.under {
+            Some((key, profile)) => pinlink::Write::new(request, key, profile),
+            None => pinlink::Write::keyless(request),
+        };
+        if self.is_unkeyed { write.unkeyed() } else { write }
+    }
+
+    /// As the core sends it in one call, and what that call was asked.
+    pub(crate) fn armed(&self, py: Python<'_>) -> (pinlink::Write, Asked) {
+        let Some((question, reads)) = &self.verify else {
+            let (request, asked) = self.request.get().armed(py);
+            return (self.around(request), asked);
+        };
+        let (raised, asked_of) = (Raised::default(), question.get());
+        let write = self.around(self.request.get().armed_with(&raised));
+        let (question, url) = (asked_of.armed_with(&raised), asked_of.address(py));
+        let (reads, kept) = (Arc::clone(reads), raised.clone());
+        let write = write.verify(question, move |answer| {
+            Python::try_attach(|py| read_by(py, &reads, answer, &url, &kept)).flatten()
+        });
+        (write, Asked { url: self.request.get().address(py), raised: Some(raised) })
+    }
 }
 
 #[pymethods]
@@ -278,56 +308,51 @@ impl Write {
     #[pyo3(signature = (request, key=None, profile=None, *, unkeyed=false, verify=None))]
     fn new(
         py: Python<'_>,
-        request: &Bound<'_, Request>,
+        request: Py<Request>,
         key: Option<&Bound<'_, Key>>,
         profile: Option<&Bound<'_, Profile>>,
         unkeyed: bool,
-        verify: Option<(Bound<'_, Request>, Bound<'_, PyAny>)>,
+        verify: Option<(Py<Request>, Py<PyAny>)>,
     ) -> PyResult<Write> {
-        let Request { request, url } = request.get();
-        let (request, url) = (request.clone(), url.clone_ref(py));
-        let mut write = match (key, profile) {
-            (Some(key), Some(profile)) => pinlink::Write::new(request, &key.get().key, &profile.get().profile),
-            (None, None) => pinlink::Write::keyless(request),
+        let under = match (key, profile) {
+            (Some(key), Some(profile)) => Some((key.get().key, profile.get().profile.clone())),
+            (None, None) => None,
             _ => return Err(failure::input(py, "a write has a key and a profile, or neither")),
         };
-        if unkeyed {
-            write = write.unkeyed();
-        }
-        if let Some((question, reads)) = verify {
-            let Request { request: question, url } = question.get();
-            let (reads, url) = (reads.unbind(), url.clone_ref(py));
-            write = write.verify(question.clone(), move |answer| {
-                Python::try_attach(|py| read_by(py, &reads, answer, &url)).flatten()
-            });
-        }
-        Ok(Write { write, url })
+        let verify = verify.map(|(question, reads)| (question, Arc::new(reads)));
+        Ok(Write { request, under, is_unkeyed: unkeyed, verify })
     }
 
     /// What may be promised of it: `Once`, `Repeatable` or `AtMostOncePerProcess`.
     #[getter]
     fn guarantee(&self) -> String {
-        format!("{:?}", self.write.guarantee())
+        format!("{:?}", self.around(self.request.get().armed_with(&Raised::default())).guarantee())
     }
 
     fn __repr__(&self) -> String {
-        format!("<pinlink.Write, {:?}>", self.write.guarantee())
+        format!("<pinlink.Write, {}>", self.guarantee())
     }
 }
 
-/// Writes, and where each goes.
-pub(crate) fn each(py: Python<'_>, writes: &Bound<'_, PyAny>) -> PyResult<(Vec<pinlink::Write>, Vec<Py<PyString>>)> {
+/// Writes as the core sends them in one call, and what that call was asked.
+pub(crate) fn each(py: Python<'_>, writes: &Bound<'_, PyAny>) -> PyResult<(Vec<pinlink::Write>, Vec<Asked>)> {
     let writes: PyResult<Vec<Bound<'_, Write>>> = writes.try_iter()?.map(|write| Ok(write?.cast_into()?)).collect();
-    Ok(writes?.iter().map(|write| (write.get().write.clone(), write.get().url.clone_ref(py))).unzip())
+    Ok(writes?.iter().map(|write| write.get().armed(py)).unzip())
 }
 
-/// What a caller's function reads in an answer: nothing where it raises, which ends the call.
-fn read_by(py: Python<'_>, reads: &Py<PyAny>, answer: &pinlink::Response, url: &Py<PyString>) -> Option<bool> {
+/// What a caller's function reads in an answer: nothing where it raises, which is kept.
+fn read_by(
+    py: Python<'_>,
+    reads: &Py<PyAny>,
+    answer: &pinlink::Response,
+    url: &Py<PyString>,
+    kept: &Raised,
+) -> Option<bool> {
     let response = Response::new(answer.clone(), url.clone_ref(py));
     match reads.call1(py, (response,)).and_then(|read| read.extract(py)) {
         Ok(read) => read,
         Err(raised) => {
-            waiting::raise(py, raised);
+            kept.keep(py, raised);
             None
         }
     }
@@ -365,30 +390,82 @@ impl Written {
     }
 }
 
+/// How a batch is made and read.
+enum Kind {
+    Elasticsearch { url: String, index: String },
+    Own { compose: Arc<Py<PyAny>>, read: Arc<Py<PyAny>>, memory: Option<Duration> },
+}
+
 /// Many writes in one request, of which only those that failed are sent again.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Batch {
-    pub(crate) batch: pinlink::Batch,
-    /// Where it went last.
-    pub(crate) url: Arc<Mutex<String>>,
+    kind: Kind,
+    items: Vec<(pinlink::Key, Bytes)>,
 }
 
-/// A batch's URL, for its outcomes.
-pub(crate) fn shown(py: Python<'_>, url: &Mutex<String>) -> Py<PyString> {
-    PyString::new(py, &url.lock().unwrap_or_else(|poisoned| poisoned.into_inner())).unbind()
+/// One call of a batch: where it went last, and what a function of the caller's raised.
+#[derive(Clone, Default)]
+pub(crate) struct Sent {
+    url: Arc<Mutex<String>>,
+    raised: Raised,
 }
 
-/// A batch with these items: pairs of a key and a body.
-fn filled(mut batch: pinlink::Batch, items: &Bound<'_, PyAny>) -> PyResult<pinlink::Batch> {
-    for item in items.try_iter()? {
+impl Sent {
+    fn went(&self, url: String) {
+        *self.url.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = url;
+    }
+
+    /// What each of its rows was asked.
+    pub(crate) fn asked(&self, py: Python<'_>) -> Asked {
+        let url = self.url.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Asked { url: PyString::new(py, &url).unbind(), raised: Some(self.raised.clone()) }
+    }
+}
+
+impl Batch {
+    /// As the core sends it in one call.
+    pub(crate) fn armed(&self) -> (pinlink::Batch, Sent) {
+        let sent = Sent::default();
+        let mut batch = match &self.kind {
+            Kind::Elasticsearch { url, index } => {
+                sent.went(url.clone());
+                pinlink::Batch::elasticsearch(url, index)
+            }
+            Kind::Own { compose, read, memory } => {
+                let (compose, read, of) = (Arc::clone(compose), Arc::clone(read), sent.clone());
+                let composes = move |items: &[(pinlink::Key, Bytes)]| {
+                    let request = Python::try_attach(|py| composed(py, &compose, items, &of.raised)).flatten();
+                    // One that can't be sent: what was raised is the cause.
+                    let request = request.unwrap_or_else(|| pinlink::Request::post("not composed"));
+                    of.went(request.url());
+                    request
+                };
+                let raised = sent.raised.clone();
+                let reads = move |answer: &pinlink::Response| {
+                    Python::try_attach(|py| fates(py, &read, answer, &raised)).flatten()
+                };
+                let batch = pinlink::Batch::new(composes, reads);
+                memory.map_or(batch.clone(), |memory| batch.memory(memory))
+            }
+        };
+        for (key, body) in &self.items {
+            batch = batch.item(key, body.clone());
+        }
+        (batch, sent)
+    }
+}
+
+/// The items of a batch: pairs of a key and a body.
+fn items_of(items: &Bound<'_, PyAny>) -> PyResult<Vec<(pinlink::Key, Bytes)>> {
+    let item = |item: PyResult<Bound<'_, PyAny>>| {
         let (key, body): (Bound<'_, Key>, Bound<'_, PyAny>) = item?.extract()?;
         let body = match body.cast::<PyBytes>() {
-            Ok(bytes) => bytes.as_bytes().to_vec(),
-            Err(_) => body.extract::<String>()?.into_bytes(),
+            Ok(bytes) => Bytes::copy_from_slice(bytes.as_bytes()),
+            Err(_) => body.extract::<String>()?.into(),
         };
-        batch = batch.item(&key.get().key, body);
-    }
-    Ok(batch)
+        Ok((key.get().key, body))
+    };
+    items.try_iter()?.map(item).collect()
 }
 
 #[pymethods]
@@ -404,49 +481,41 @@ impl Batch {
         read: Py<PyAny>,
         memory: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Batch> {
-        let url = Arc::new(Mutex::new(String::new()));
-        let went = Arc::clone(&url);
-        let composes = move |items: &[(pinlink::Key, Bytes)]| {
-            let request = Python::try_attach(|py| composed(py, &compose, items)).flatten();
-            // One that can't be sent: what was raised ends the call.
-            let request = request.unwrap_or_else(|| pinlink::Request::post("not composed"));
-            *went.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = request.url();
-            request
-        };
-        let reads = move |answer: &pinlink::Response| Python::try_attach(|py| fates(py, &read, answer)).flatten();
-        let mut batch = pinlink::Batch::new(composes, reads);
-        if let Some(memory) = memory {
-            batch = batch.memory(duration(py, "memory", memory)?);
-        }
-        Ok(Batch { batch: filled(batch, items)?, url })
+        let memory = memory.map(|memory| duration(py, "memory", memory)).transpose()?;
+        let kind = Kind::Own { compose: Arc::new(compose), read: Arc::new(read), memory };
+        Ok(Batch { kind, items: items_of(items)? })
     }
 
     /// `_bulk` of Elasticsearch and OpenSearch at this URL, one `create` for each item; an item is a JSON document.
     #[staticmethod]
-    fn elasticsearch(url: String, index: &str, items: &Bound<'_, PyAny>) -> PyResult<Batch> {
-        let batch = filled(pinlink::Batch::elasticsearch(&url, index), items)?;
-        Ok(Batch { batch, url: Arc::new(Mutex::new(url)) })
+    fn elasticsearch(url: String, index: String, items: &Bound<'_, PyAny>) -> PyResult<Batch> {
+        Ok(Batch { kind: Kind::Elasticsearch { url, index }, items: items_of(items)? })
     }
 
-    fn __repr__(&self) -> &'static str {
-        "<pinlink.Batch>"
+    fn __repr__(&self) -> String {
+        format!("<pinlink.Batch of {} items>", self.items.len())
     }
 }
 
 /// The request of some of the items, as the caller's function makes it.
-fn composed(py: Python<'_>, compose: &Py<PyAny>, items: &[(pinlink::Key, Bytes)]) -> Option<pinlink::Request> {
+fn composed(
+    py: Python<'_>,
+    compose: &Py<PyAny>,
+    items: &[(pinlink::Key, Bytes)],
+    kept: &Raised,
+) -> Option<pinlink::Request> {
     let call = || {
         let pair =
             |(key, body): &(pinlink::Key, Bytes)| Ok((Bound::new(py, Key { key: *key })?, PyBytes::new(py, body)));
         let items = PyList::new(py, items.iter().map(pair).collect::<PyResult<Vec<_>>>()?)?;
         let request: Bound<'_, Request> = compose.bind(py).call1((items,))?.cast_into()?;
-        Ok::<_, PyErr>(request.get().request.clone())
+        Ok::<_, PyErr>(request.get().armed_with(kept))
     };
-    call().map_err(|raised| waiting::raise(py, raised)).ok()
+    call().map_err(|raised| kept.keep(py, raised)).ok()
 }
 
 /// What the caller's function finds in an answer: a meaning and a status for each item. Nothing where it raises.
-fn fates(py: Python<'_>, read: &Py<PyAny>, answer: &pinlink::Response) -> Option<Vec<Fate>> {
+fn fates(py: Python<'_>, read: &Py<PyAny>, answer: &pinlink::Response, kept: &Raised) -> Option<Vec<Fate>> {
     let url = PyString::new(py, "").unbind();
     let call = || {
         let found = read.bind(py).call1((Response::new(answer.clone(), url),))?;
@@ -461,5 +530,5 @@ fn fates(py: Python<'_>, read: &Py<PyAny>, answer: &pinlink::Response) -> Option
         };
         found.try_iter()?.map(|item| fate(item?)).collect::<PyResult<Vec<_>>>().map(Some)
     };
-    call().map_err(|raised| waiting::raise(py, raised)).ok().flatten()
+    call().map_err(|raised| kept.keep(py, raised)).ok().flatten()
 }

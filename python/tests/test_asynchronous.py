@@ -1,6 +1,8 @@
 """The promise: an asyncio program calls as a blocking one does, and cancels as asyncio does."""
 
 import asyncio
+import gc
+import os
 import pickle
 import sys
 import threading
@@ -174,6 +176,8 @@ def test_an_answer_is_read_while_it_comes(box):
                 async for _ in answer.iter_bytes():
                     break
             assert (await client.get(box.http("/rows/1"))).ok
+            with pytest.raises(ValueError, match="closed"):
+                await answer.read()
             with pytest.raises(pinlink.Error) as caught:
                 await (await client.open(box.http("/close-early/100000"))).read()
             assert caught.value.reason == "Protocol.Incomplete"
@@ -232,6 +236,50 @@ def test_a_loop_that_ends_takes_its_calls_with_it(box):
     run(leave())
     run(leave())
     assert time.monotonic() - begun < 5
+
+
+def test_loops_that_end_with_calls_under_way_are_forgotten(box):
+    client = pinlink.AsyncClient(**box.options(max_connections=32, max_connections_per_origin=32))
+
+    async def leave():
+        call = asyncio.ensure_future(client.get(box.http("/delay/60000")))
+        await asyncio.sleep(0.02)
+        assert not call.done()
+        # Nobody cancels it.
+        asyncio.get_running_loop().stop()
+
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    run(client.get(box.http("/rows/1")))
+    gc.collect()
+    before = descriptors()
+    for _ in range(10):
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        left = loop.create_task(leave())
+        loop.run_forever()
+        loop.close()
+        del loop, left
+    gc.collect()
+    assert descriptors() <= before + 3
+
+
+def test_what_one_row_s_function_raises_is_its_outcome_only(box):
+    def fail(_):
+        raise LookupError("no key")
+
+    async def main():
+        async with pinlink.AsyncClient(**box.options()) as client:
+            broken = pinlink.Request("GET", box.http("/rows/1"), sign=fail)
+            outcomes = await client.map([box.http("/rows/1"), broken])
+            assert outcomes[0].ok
+            assert isinstance(outcomes[1], pinlink.Error)
+            assert isinstance(outcomes[1].__cause__, LookupError)
+            with pytest.raises(LookupError):
+                await client.send(broken)
+
+    run(main())
 
 
 def test_a_pickle_carries_options_and_pins(box):

@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -97,6 +99,56 @@ def test_orders_are_inserted_once_by_however_many_executions(box, node):
     assert len(box.sink()) == 300
 
 
+def probe(node, targets, options, name="work/pinlink.zip"):
+    """The probe's one cell, of a worker that has the archive, or has none of this name."""
+    program = f"""
+        import json, sys
+        import probe
+        from odps.udf.tools.runners import simple_run
+
+        assert "pinlink" not in sys.modules
+        probe.ARCHIVE = {name!r}
+        (report,) = simple_run(probe.Probe, [[{targets!r}, {options!r}]])
+        print(json.dumps(report))
+    """
+    return run(node, program, EXAMPLES / "maxcompute-python")
+
+
+@maxcompute
+def test_a_probe_tells_what_stands_between_a_worker_and_its_targets(box, node):
+    options = f"nameservers={box.plan['dns']} allow_addresses=127.0.0.0/8 ca_file={box.plan['ca-file']}"
+    report = probe(node, f"{box.https('')} , {box.http('')}", options)
+    for target in (box.https(""), box.http("")):
+        assert f"{target}: reachable\n" in report
+    assert re.search("\n  module          ok      .*work/pinlink.zip/pinlink/_pinlink", report)
+    assert f"  python          ok      {platform.python_version()}" in report
+    box.inject("nx-domain")
+    # A name that nobody has asked for: an answer is kept for a while.
+    report = probe(node, "https://other.box.test", options)
+    assert report.startswith("https://other.box.test: NOT REACHABLE\n")
+    assert "Dns.NxDomain" in report
+    assert "SET odps.internet.access.list=<host>:<port>" in report
+
+
+@maxcompute
+def test_a_probe_that_can_t_import_pinlink_says_what_to_do(node):
+    report = probe(node, "https://kms.example", None, "work/none.zip")
+    assert report.startswith("https://kms.example: NOT LOOKED AT\nthis machine\n")
+    assert "  pinlink         FAILED  can't be imported: ModuleNotFoundError: " in report
+    assert "SET odps.isolation.session.enable=true" in report
+
+
+@maxcompute
+def test_an_execution_that_may_have_inserted_nothing_fails(box, node):
+    dead = {"hosts": "http://127.0.0.1:1", "allow_addresses": "127.0.0.1", "max_attempts": 1}
+    (node / "service.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "options": dead}))
+    program = WORKER.format(name="InsertOrders", rows=[["orders of 20261122", "1", 1]])
+    with pytest.raises(AssertionError, match=r"Connect\.Refused"):
+        run(node, program, EXAMPLES / "maxcompute-python")
+    with pytest.raises(AssertionError, match="nobody filled it in"):
+        execute(box, node, "InsertOrders", [["orders of ${bizdate}", "1", 1]])
+
+
 # What stands for the service of MaxFrame: the package's own code generator and runner of subgraphs, here.
 ENGINE = """
     import json, os, sys
@@ -130,3 +182,7 @@ def test_a_frame_is_enriched_by_maxframe_s_own_runner(box, node):
     assert errors == [None] * 500
     assert box.counts()["origins"]["connections"] <= 4
     assert len(box.control("GET", "/queries")) == 1
+    # An answer that says no is no row.
+    rows, errors = run(node, ENGINE.format(url=box.https("/nowhere"), options=options), EXAMPLES / "maxframe")
+    assert rows == [None] * 500
+    assert all(error.startswith("Status.Client: ") for error in errors)

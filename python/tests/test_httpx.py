@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+from scripted import Scripted, request_of
 
 import pinlink
 from pinlink.adapters.httpx import AsyncTransport, Transport
@@ -55,6 +56,15 @@ def test_exceptions_are_theirs(box, through):
         through.get(box.http("/close-early/100000"))
     with pytest.raises(httpx.LocalProtocolError):
         through.get(box.http("/"), headers={"Host": "another.example"})
+
+
+def test_a_header_of_any_letters_comes_through():
+    def serve(connection, file):
+        request_of(file)
+        connection.sendall("HTTP/1.1 200 OK\r\nX-Name: café\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    with Scripted(serve) as server, httpx.Client(transport=Transport(**server.options())) as client:
+        assert client.get(server.url()).headers["x-name"] == "café"
 
 
 def test_the_async_one_does_the_same(box):

@@ -65,6 +65,36 @@ def test_a_signal_handler_that_raises_nothing_disturbs_nothing(box, client):
     assert len(caught) == 1
 
 
+CLOSE = """
+    import json, signal, sys
+    import pinlink
+
+    options, url = json.loads(sys.argv[1])
+    with pinlink.Client(**options) as client:
+        answer = client.open(url)
+        closed = []
+
+        def close(*_):
+            answer.close()
+            closed.append(1)
+
+        signal.signal(signal.SIGALRM, close)
+        assert answer.read(10)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            while True:
+                answer.read(10)
+        except ValueError as error:
+            assert closed and "closed" in str(error), error
+        assert client.stats()["connections_live"] == 0
+"""
+
+
+def test_a_signal_handler_may_close_what_its_thread_reads(box):
+    ended = run(CLOSE, json.dumps([box.options(), box.http("/stream/100/10/100")]))
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_others_run_while_a_call_waits(box, client):
     ticks = []
     done = threading.Event()
@@ -235,6 +265,56 @@ def test_importing_brings_little_and_starts_nothing():
         assert pinlink.Error().outcome is pinlink.Outcome.REJECTED
         """
     )
+    assert ended.returncode == 0, ended.stderr
+
+
+SHARED = """
+    import json, sys
+    import pinlink
+
+    options, url = json.loads(sys.argv[1])
+    one, other = (pinlink.Client.shared(**options) for _ in range(2))
+    with one:
+        assert one.get(url).ok
+    try:
+        one.get(url)
+        raise AssertionError("it was closed")
+    except pinlink.Error as error:
+        assert error.reason == "Closed.Closed", error
+    assert other.get(url).ok
+    assert pinlink.Client.shared(**options).get(url).ok
+    assert other.stats()["dials"] == 1
+"""
+
+
+def test_who_closes_the_process_s_client_closes_a_handle_of_it(box):
+    ended = run(SHARED, json.dumps([box.options(), box.http("/rows/1")]))
+    assert ended.returncode == 0, ended.stderr
+
+
+REENTERED = """
+    import asyncio, faulthandler, json, sys
+    import pinlink
+    from pinlink import _asynchronous
+
+    options, url = json.loads(sys.argv[1])
+    faulthandler.dump_traceback_later(30, exit=True)
+
+    async def main():
+        async with pinlink.AsyncClient(**options) as client:
+            call = asyncio.ensure_future(client.get(url))
+            while not call.done():
+                # As a loop does that runs within itself, and finds the wake to be read twice.
+                _asynchronous._boards[asyncio.get_running_loop()].turn()
+                await asyncio.sleep(0)
+            assert (await call).ok
+
+    asyncio.run(main())
+"""
+
+
+def test_a_loop_that_runs_within_itself_blocks_nothing(box):
+    ended = run(REENTERED, json.dumps([box.options(), box.http("/delay/100")]))
     assert ended.returncode == 0, ended.stderr
 
 

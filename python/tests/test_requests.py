@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import requests
+from scripted import ResetOnce, Scripted, request_of
 from urllib3.util import Retry
 
 import pinlink
@@ -136,6 +137,11 @@ def test_proxies_are_theirs(box, session, proxy, scheme):
     assert session.get(box.http("/rows/1"), proxies=proxies).ok
     assert session.get(box.https("/rows/1"), proxies={**proxies, "no_proxy": box.host}).ok
     assert len(box.control("GET", "/tunnels")) == 1
+    # requests takes a proxy without a scheme for one of HTTP.
+    if scheme == "http":
+        assert session.get(box.https("/rows/1"), proxies={"https": box.plan[proxy]}).ok
+    with pytest.raises(requests.exceptions.InvalidProxyURL):
+        session.get(box.https("/rows/1"), proxies={"https": "ftp://127.0.0.1:21"})
     dead = {"https": "http://127.0.0.1:1"}
     with pytest.raises(requests.ConnectionError) as caught:
         session.get(box.https("/rows/1"), proxies=dead)
@@ -160,6 +166,38 @@ def test_retry_is_theirs(box):
             session.get(box.http("/delay/60000"), timeout=0.2)
         # A number is of tries to connect.
         assert len(box.seen()) == 1
+
+
+def test_a_body_that_is_read_once_is_sent_once_and_a_file_again(box):
+    retry = Retry(3, status_forcelist=[503], backoff_factor=0.01)
+    seen = []
+
+    def serve(connection, file):
+        for request in iter(lambda: request_of(file), None):
+            seen.append(request[1])
+            status = b"503 no" if len(seen) % 2 else b"200 OK"
+            connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+    server = Scripted(serve)
+    adapter = PinlinkAdapter(max_retries=retry, **server.options(max_attempts=1))
+    with server, mounted(adapter) as session:
+        assert session.put(server.url(), data=io.BytesIO(b"rows")).status_code == 200
+        assert session.put(server.url(), data=b"rows").status_code == 200
+        assert seen == [b"rows"] * 4
+    with mounted(PinlinkAdapter(max_retries=retry, max_attempts=1, **box.options())) as session:
+        with pytest.raises(requests.exceptions.RetryError):
+            session.put(box.http("/status/503"), data=iter([b"ro", b"ws"]))
+        assert len(box.seen()) == 1
+
+
+def test_a_doubt_outlives_a_later_try_that_was_not_sent():
+    server = ResetOnce()
+    adapter = PinlinkAdapter(max_retries=Retry(3), **server.options(max_attempts=1))
+    with server, mounted(adapter) as session:
+        with pytest.raises(requests.ConnectionError) as caught:
+            session.put(server.url(), data=io.BytesIO(b"rows"))
+        cause = caught.value.__cause__
+        assert (cause.delivery, cause.outcome) == ("delivery unknown", "Unknown")
 
 
 def test_a_session_goes_along_in_a_pickle(box, session):

@@ -33,6 +33,18 @@ def test_an_answer_is_a_file(box, client):
     assert next(iter(lines))[0].startswith("{")
 
 
+def test_who_reads_on_after_closing_is_told(box, client):
+    answer = client.open(box.http("/bytes/3000000"))
+    pieces = answer.iter_bytes()
+    assert next(pieces)
+    answer.close()
+    with pytest.raises(ValueError, match="closed"):
+        next(pieces)
+    for read in (answer.read, answer.readall):
+        with pytest.raises(ValueError, match="closed"):
+            read()
+
+
 def test_an_answer_closed_early_closes_its_connection_and_gives_its_place_back(box):
     with box.client(max_connections=1) as client:
         for _ in range(3):

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 import urllib3
+from scripted import ResetOnce
 from urllib3.exceptions import (
     EmptyPoolError,
     HostChangedError,
@@ -146,6 +147,28 @@ def test_retry_is_theirs(box, manager):
         assert manager.request("PUT", box.http("/status/503?times=1&body=1"), body=body).status == 200
         box.reset()
         assert manager.request("GET", box.http("/status/503"), retries=False).status == 503
+
+
+def test_a_body_that_is_read_once_is_sent_once(box):
+    retry = Retry(3, status_forcelist=[503], backoff_factor=0.01)
+    with PoolManager(max_attempts=1, retries=retry, **box.options()) as manager:
+        for body in (iter([b"ro", b"ws"]), (piece for piece in (b"ro", b"ws"))):
+            box.reset()
+            with pytest.raises(MaxRetryError):
+                manager.request("PUT", box.http("/status/503"), body=body)
+            assert len(box.seen()) == 1
+        # These come again.
+        for number, body in enumerate([[b"ro", b"ws"], io.BytesIO(b"rows"), b"rows"]):
+            answer = manager.request("PUT", box.http(f"/status/503?times=1&body={number}b"), body=body)
+            assert answer.status == 200
+
+
+def test_a_doubt_outlives_a_later_try_that_was_not_sent():
+    with ResetOnce() as server, PoolManager(**server.options(max_attempts=1)) as manager:
+        with pytest.raises(MaxRetryError) as caught:
+            manager.request("PUT", server.url(), body=io.BytesIO(b"rows"), retries=Retry(1))
+        cause = caught.value.reason.__cause__
+        assert (cause.delivery, cause.outcome) == ("delivery unknown", "Unknown")
 
 
 def test_trust_and_identity_are_theirs(box):

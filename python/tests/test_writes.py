@@ -138,7 +138,7 @@ def test_a_batch_of_one_s_own_sends_again_only_what_failed(box, client):
     assert outcomes[0].response.url == box.http("/echo")
 
 
-def test_what_a_batch_s_functions_raise_ends_the_call(box, client):
+def test_what_a_batch_s_functions_raise_takes_no_outcome_away(box, client):
     def fail(_):
         raise LookupError("no row")
 
@@ -147,6 +147,46 @@ def test_what_a_batch_s_functions_raise_ends_the_call(box, client):
 
     for functions in ((fail, fail), (compose, fail), (compose, lambda answer: [("Perhaps", 200)])):
         batch = pinlink.Batch([(SCOPE.key("insert", uuid.uuid4().hex), "a")], *functions)
-        with pytest.raises((LookupError, pinlink.ConfigError)):
-            client.write_batch(batch)
-    assert client.get(box.http("/rows/1")).ok
+        (outcome,) = client.write_batch(batch)
+        assert isinstance(outcome, pinlink.Error)
+        assert isinstance(outcome.__cause__, (LookupError, pinlink.ConfigError))
+    sent = []
+
+    def compose_once(items):
+        sent.append(len(items))
+        return compose(items) if len(sent) == 1 else fail(items)
+
+    keys = [SCOPE.key("insert", uuid.uuid4().hex) for _ in range(2)]
+    batch = pinlink.Batch(zip(keys, "ab"), compose_once, lambda answer: [("Applied", 200), ("Again", 503)])
+    applied, failed = client.write_batch(batch)
+    assert applied.outcome == "Applied"
+    assert isinstance(failed.__cause__, LookupError)
+    assert sent == [2, 1]
+
+
+def test_what_one_row_s_functions_raise_is_its_outcome_only(box, client):
+    def fail(_):
+        raise LookupError("no key")
+
+    profile = pinlink.Profile.idempotency_key()
+    writes = [pinlink.Write(*order(box), profile) for _ in range(3)]
+    request, key = order(box)
+    broken = pinlink.Request("POST", request.url, json={}, sign=fail)
+    writes.insert(1, pinlink.Write(broken, key, profile))
+    question = pinlink.Request("GET", box.https("/rows/1"))
+    late = pinlink.Request("POST", box.http("/delay/60000"), data="x", timeout=1)
+    writes.append(pinlink.Write(late, SCOPE.key("insert", uuid.uuid4().hex), profile, verify=(question, fail)))
+    outcomes = client.write_all(writes)
+    assert [outcome.outcome for outcome in outcomes] == ["Applied", "Rejected", "Applied", "Applied", "Unknown"]
+    assert isinstance(outcomes[1].__cause__, LookupError)
+    assert isinstance(outcomes[4].__cause__, LookupError)
+    rows = client.map([box.http("/rows/1"), broken, box.http("/rows/2")])
+    assert rows[0].ok
+    assert rows[2].ok
+    assert isinstance(rows[1].__cause__, LookupError)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.map([pinlink.Request("GET", box.http("/rows/1"), sign=interrupt)])

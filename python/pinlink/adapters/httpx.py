@@ -116,7 +116,9 @@ def _made(request: httpx.Request, data: Any) -> pinlink.Request:
 
 
 def _response(answer: Any, stream: Any) -> httpx.Response:
-    return httpx.Response(answer.status, headers=answer.headers.pairs(), stream=stream)
+    # As bytes: httpx takes text for ASCII.
+    headers = [(name.encode("ascii"), value.encode("utf-8")) for name, value in answer.headers.pairs()]
+    return httpx.Response(answer.status, headers=headers, stream=stream)
 
 
 @contextlib.contextmanager

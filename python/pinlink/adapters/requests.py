@@ -10,14 +10,14 @@ import http.client
 
 from requests import exceptions
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.utils import select_proxy
+from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 from urllib3.util import Retry
 
 import pinlink
 
 from ._clients import OWNED, Clients
-from .urllib3 import answered, beneath, timed_out
+from .urllib3 import answered, beneath, is_doubtful, repeats, timed_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,23 +76,32 @@ class PinlinkAdapter(BaseAdapter):
     ) -> Response:
         """Send a prepared request; raises the exceptions of `requests`, with pinlink's as their cause."""
         url, method = request.url or "", request.method or "GET"
+        body: Any = request.body
+        position = getattr(request, "_body_position", None)
+        doubt: Optional[pinlink.Error] = None
         try:
-            made = self._made(request, method, url, timeout)
-            client = self._clients.of(
-                verify, tuple(cert) if isinstance(cert, list) else cert, select_proxy(url, proxies)
-            )
+            proxy = select_proxy(url, proxies)
+            proxy = prepend_scheme_if_needed(proxy, "http") if proxy else None  # type: ignore[no-untyped-call]
+            client = self._clients.of(verify, tuple(cert) if isinstance(cert, list) else cert, proxy)
         except pinlink.Error as error:
             raise _translated(error, request) from error
         retries = self.max_retries
         while True:
             try:
-                answer = client.open(made)
+                answer = client.open(self._made(request, method, url, timeout))
             except pinlink.Error as error:
+                if doubt is not None and not is_doubtful(error):
+                    # That this try had no effect says nothing of an earlier one.
+                    raise _translated(doubt, request) from doubt
+                doubt = error if is_doubtful(error) else None
+                if not repeats(body, position):
+                    retries = retries.new(total=0)
                 try:
                     retries = retries.increment(method, url, error=beneath(error))
                 except (MaxRetryError, HTTPError):
                     raise _translated(error, request) from error
                 retries.sleep()
+                _rewind(body, position)
                 continue
             raw = answered(
                 answer,
@@ -103,6 +112,8 @@ class PinlinkAdapter(BaseAdapter):
                 original_response=_Head(answer.headers),
             )
             if retries.is_retry(method, answer.status, "Retry-After" in answer.headers):
+                if not repeats(body, position):
+                    retries = retries.new(total=0)
                 try:
                     retries = retries.increment(method, url, response=raw)
                 except MaxRetryError as error:
@@ -113,6 +124,7 @@ class PinlinkAdapter(BaseAdapter):
                 else:
                     raw.drain_conn()
                     retries.sleep(raw)
+                    _rewind(body, position)
                     continue
             # What it makes of an answer needs nothing of its own state.
             response: Response = HTTPAdapter.build_response(self, request, raw)  # type: ignore[arg-type]
@@ -146,6 +158,11 @@ class PinlinkAdapter(BaseAdapter):
         return _restored, (self.max_retries, self._clients)
 
 
+def _rewind(body: Any, position: Any) -> None:
+    if isinstance(position, int):
+        body.seek(position)
+
+
 def _restored(max_retries: Retry, clients: Clients) -> PinlinkAdapter:
     adapter = PinlinkAdapter.__new__(PinlinkAdapter)
     adapter.max_retries, adapter._clients = max_retries, clients
@@ -162,7 +179,11 @@ def _translated(error: pinlink.Error, request: PreparedRequest) -> exceptions.Re
     elif error.kind == "Proxy":
         kind = exceptions.ProxyError
     elif error.reason == "Config.InvalidInput":
-        kind = exceptions.InvalidURL if "URL" in str(error) else exceptions.InvalidHeader
+        text = str(error)
+        if "proxy" in text:
+            kind = exceptions.InvalidProxyURL
+        else:
+            kind = exceptions.InvalidURL if "URL" in text else exceptions.InvalidHeader
     else:
         kind = exceptions.ConnectionError
     return kind(error, request=request)

@@ -124,6 +124,18 @@ def beneath(error: pinlink.Error) -> HTTPError:
     return made
 
 
+def is_doubtful(error: pinlink.Error) -> bool:
+    """Whether the request may have had its effect."""
+    return error.delivery == "delivery unknown"
+
+
+def repeats(body: Any, position: Any) -> bool:
+    """Whether a body can be sent again: one that is read once would be empty."""
+    if body is None or isinstance(body, (bytes, str, bytearray, memoryview)) or isinstance(position, int):
+        return True
+    return not hasattr(body, "read") and iter(body) is not body
+
+
 def _translated(error: pinlink.Error, pool: Any) -> HTTPError:
     if error.phase == "queue" and timed_out(error):
         made: HTTPError = EmptyPoolError(pool, str(error))
@@ -181,6 +193,7 @@ class Pool(urllib3.HTTPConnectionPool):
         whole = url if "://" in url else f"{self.scheme}://{self._authority()}{url}"
         kept = self.headers if headers is None else headers
         position = set_file_position(body, body_pos)
+        doubt: Optional[pinlink.Error] = None
         while True:
             try:
                 made = self._made(method, whole, body, kept, timeout, chunked)
@@ -194,10 +207,19 @@ class Pool(urllib3.HTTPConnectionPool):
                     retries=retries,
                 )
             except (pinlink.Error, ReadTimeoutError, ProtocolError) as error:
-                failed = _translated(error, self) if isinstance(error, pinlink.Error) else error
+                failed: HTTPError = error if isinstance(error, HTTPError) else _translated(error, self)
+                if isinstance(error, pinlink.Error):
+                    if doubt is not None and not is_doubtful(error):
+                        # That this try had no effect says nothing of an earlier one.
+                        failed = _translated(doubt, self)
+                    elif is_doubtful(error):
+                        doubt = error
                 # Waiting longer for a place, or asking again for what was refused here, would not help.
-                if isinstance(failed, (EmptyPoolError, InvalidHeader, LocationValueError)) or _is_refused(error):
+                hopeless = isinstance(failed, (EmptyPoolError, InvalidHeader, LocationValueError))
+                if hopeless or _is_refused(error):
                     raise failed from failed.__cause__
+                if not repeats(body, position):
+                    retries = retries.new(total=0)
                 retries = retries.increment(method, url, error=failed, _pool=self, _stacktrace=sys.exc_info()[2])
                 retries.sleep()
                 position = set_file_position(body, position)
@@ -207,6 +229,8 @@ class Pool(urllib3.HTTPConnectionPool):
                 return response
             if location and response.status == 303:
                 method, body = "GET", None
+            if not repeats(body, position):
+                retries = retries.new(total=0)
             try:
                 retries = retries.increment(method, url, response=response, _pool=self)
             except MaxRetryError:
