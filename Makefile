@@ -78,7 +78,8 @@ bench-java: ## Measures the Java binding beside its peers (about 6 minutes; resu
 	@$(call apt,wrk,/usr/bin/wrk)
 	@$(call apt,lz4,/usr/bin/lz4)
 	@echo "building the binding and the program that gives turns (once, some minutes)"
-	@$(CARGO) build --release --quiet -p pinlink-jni -p pinlink-peers
+	@$(CARGO) build --release --quiet -p pinlink-jni
+	@$(CARGO) build --release --quiet -p pinlink-peers
 	@$(CARGO) build --release --quiet -p pinlink-peers --example crossing
 	@BENCH_JAVA=$(firstword $(JAVA)) benches/java/run $(TARGET) --json target/bench-java.json
 
@@ -86,7 +87,8 @@ bench-python: ## Measures the Python binding beside its peers (about 6 minutes; 
 	@$(call apt,nginx-light,/usr/sbin/nginx)
 	@$(call apt,wrk,/usr/bin/wrk)
 	@echo "building the binding and the program that gives turns (once, some minutes)"
-	@$(CARGO) build --release --quiet -p pinlink-python -p pinlink-peers
+	@$(CARGO) build --release --quiet -p pinlink-python
+	@$(CARGO) build --release --quiet -p pinlink-peers
 	@python3 benches/python/run.py $(TARGET) --json target/bench-python.json
 
 promises: ## Measures the promises under faults (about 6 minutes)
