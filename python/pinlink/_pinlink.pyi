@@ -266,6 +266,8 @@ class Client:
     def shared(**options: Unpack[_Options]) -> Client:
         """The client of this process: built by the first who asks, the same for all who ask with the same options.
 
+        Everybody gets a handle of it: who closes one closes it for nobody else.
+
         Raises:
             ConfigError: the process has one with other options (``"Config.AlreadyInit"``).
         """
@@ -376,8 +378,8 @@ class Client:
         """Send many, as many at once as there may be connections.
 
         A row is a :class:`Request`, or the URL of a GET. There is an outcome for each, in their order: its answer, or
-        the exception that says why there is none. One failing row fails no other. The option ``timeout`` bounds them
-        all together.
+        the exception that says why there is none. One failing row fails no other; what its ``sign`` raised is its
+        cause. The option ``timeout`` bounds them all together.
         """
 
     def open(self, request: Request | str) -> Reader:
@@ -415,7 +417,10 @@ class Client:
         """
 
     def write_all(self, writes: Iterable[Write]) -> list[Written | Error]:
-        """Write many, as many at once as there may be connections: an outcome for each, in their order."""
+        """Write many, as many at once as there may be connections: an outcome for each, in their order.
+
+        What a write's ``sign`` or ``verify`` raised is the cause of its own outcome.
+        """
 
     def write_batch(self, batch: Batch) -> list[Written | Error]:
         """Write many in one request, and send again only those that failed: an outcome for each, in their order."""
