@@ -157,6 +157,8 @@ def test_a_body_that_is_read_once_is_sent_once(box):
             with pytest.raises(MaxRetryError):
                 manager.request("PUT", box.http("/status/503"), body=body)
             assert len(box.seen()) == 1
+        with pytest.raises(ReadTimeoutError):
+            manager.request("PUT", box.http("/delay/60000"), body=iter([b"rows"]), timeout=0.2, retries=False)
         # These come again.
         for number, body in enumerate([[b"ro", b"ws"], io.BytesIO(b"rows"), b"rows"]):
             answer = manager.request("PUT", box.http(f"/status/503?times=1&body={number}b"), body=body)

@@ -94,7 +94,7 @@ class PinlinkAdapter(BaseAdapter):
                     # That this try had no effect says nothing of an earlier one.
                     raise _translated(doubt, request) from doubt
                 doubt = error if is_doubtful(error) else None
-                if not repeats(body, position):
+                if retries.total is not False and not repeats(body, position):
                     retries = retries.new(total=0)
                 try:
                     retries = retries.increment(method, url, error=beneath(error))
@@ -112,7 +112,7 @@ class PinlinkAdapter(BaseAdapter):
                 original_response=_Head(answer.headers),
             )
             if retries.is_retry(method, answer.status, "Retry-After" in answer.headers):
-                if not repeats(body, position):
+                if retries.total is not False and not repeats(body, position):
                     retries = retries.new(total=0)
                 try:
                     retries = retries.increment(method, url, response=raw)

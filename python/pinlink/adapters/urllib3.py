@@ -218,7 +218,7 @@ class Pool(urllib3.HTTPConnectionPool):
                 hopeless = isinstance(failed, (EmptyPoolError, InvalidHeader, LocationValueError))
                 if hopeless or _is_refused(error):
                     raise failed from failed.__cause__
-                if not repeats(body, position):
+                if retries.total is not False and not repeats(body, position):
                     retries = retries.new(total=0)
                 retries = retries.increment(method, url, error=failed, _pool=self, _stacktrace=sys.exc_info()[2])
                 retries.sleep()
@@ -229,7 +229,7 @@ class Pool(urllib3.HTTPConnectionPool):
                 return response
             if location and response.status == 303:
                 method, body = "GET", None
-            if not repeats(body, position):
+            if retries.total is not False and not repeats(body, position):
                 retries = retries.new(total=0)
             try:
                 retries = retries.increment(method, url, response=response, _pool=self)
