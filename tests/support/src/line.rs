@@ -35,6 +35,8 @@ pub(crate) enum Ending {
     /// Both sides have said all.
     Done,
     Fin,
+    /// FIN, because it was idle for too long.
+    IdleCut,
     /// RST, as a fault.
     Reset,
     /// RST, handed on from the origin.
@@ -92,7 +94,7 @@ impl<'a> Line<'a> {
                 ending = &mut up, if !up_done => { up_done = true; ending }
                 ending = &mut down, if !down_done => { down_done = true; ending }
                 cut = &mut idle => match cut {
-                    Idle::Cut => { self.proxy.gate.count_idle_cut(); Ending::Fin }
+                    Idle::Cut => Ending::IdleCut,
                     Idle::Forgotten => return self.forgotten().await,
                 },
             };

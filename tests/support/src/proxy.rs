@@ -182,6 +182,10 @@ impl Proxy {
         // descriptor that the gate watches is closed.
         drop(pass);
         drop(client);
+        if ending == Ending::IdleCut {
+            // Told when the FIN has left: who waits for the count finds it there.
+            self.gate.count_idle_cut();
+        }
     }
 
     /// Whether the time since the start is in an odd one of the turns of this many milliseconds.
