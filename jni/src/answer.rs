@@ -27,6 +27,8 @@ const MAX_ARRAY: usize = i32::MAX as usize - 8;
 pub(crate) enum Answer {
     Response(Response),
     Written(Written),
+    /// A write's, of which only the head is told.
+    Head(Written),
     Failure(Failure),
     /// A packet of the function's own.
     Value(Vec<u8>),
@@ -35,7 +37,11 @@ pub(crate) enum Answer {
 /// What went wrong: in the core, or on this side.
 pub(crate) enum Failure {
     Core(Error),
+    /// One of which the body of the answer is not told.
+    Head(Error),
     Own(Reason, &'static str),
+    /// It failed here before anything of the call was done.
+    NotBegun(&'static str),
 }
 
 impl Failure {
@@ -55,9 +61,11 @@ impl Failure {
     pub(crate) const LATE: Failure = Failure::Own(Reason::ConnectTimeout, "not connected within the time given");
     /// A number that should be a port is none.
     pub(crate) const PORT: Failure = Failure::Own(Reason::ConfigInput, "a port is 1 to 65535");
-    /// The answer is beyond what a Java array holds.
+    /// The JVM could not take over what came beside a packet: the call was not begun.
+    pub(crate) const NO_MEMORY: Failure = Failure::NotBegun("the JVM has no memory left for a call");
+    /// The answer is beyond what a Java array holds, or what the JVM's heap has room for.
     const TOO_LARGE: Failure =
-        Failure::Own(Reason::LimitBody, "the answer is larger than a Java array can be: open it, or lower max_body");
+        Failure::Own(Reason::LimitBody, "the JVM has no memory for the answer: open it, or lower max_body");
 }
 
 impl From<Error> for Failure {
@@ -103,33 +111,57 @@ impl Answer {
             Answer::Response(response) => response.body(),
             Answer::Written(written) => written.response().body(),
             Answer::Failure(Failure::Core(error)) => error.body().map(|body| &body[..]).unwrap_or_default(),
-            Answer::Failure(Failure::Own(..)) => &[],
+            Answer::Head(_) | Answer::Failure(Failure::Head(_) | Failure::Own(..) | Failure::NotBegun(_)) => &[],
             Answer::Value(value) => value,
         }
     }
 
-    /// The same, or an error where no array could hold it.
+    /// The same, or what can be told without its body where no array could hold it.
     pub(crate) fn within_an_array(self) -> Answer {
         // A head is at most `max_headers`, 1 MiB.
-        if self.body().len() > MAX_ARRAY - (4 << 20) { Answer::Failure(Failure::TOO_LARGE) } else { self }
+        if self.body().len() > MAX_ARRAY - (4 << 20) { self.without_body() } else { self }
+    }
+
+    /// What can be told of it where nobody has room for its body: what became of a write stays what it is.
+    pub(crate) fn without_body(self) -> Answer {
+        match self {
+            Answer::Written(written) => Answer::Head(written),
+            Answer::Failure(Failure::Core(error)) => Answer::Failure(Failure::Head(error)),
+            Answer::Head(_) | Answer::Failure(_) => self,
+            Answer::Response(_) | Answer::Value(_) => Answer::Failure(Failure::TOO_LARGE),
+        }
+    }
+
+    /// Whether less of it can't be told.
+    pub(crate) fn is_without_body(&self) -> bool {
+        match self {
+            Answer::Head(_) => true,
+            Answer::Failure(failure) => !matches!(failure, Failure::Core(_)),
+            Answer::Response(_) | Answer::Written(_) | Answer::Value(_) => false,
+        }
     }
 
     /// Packs all but the body.
     pub(crate) fn pack_head(&self, packet: &mut impl Packing) {
         match self {
-            Answer::Response(response) => pack_response(response, false, packet),
+            Answer::Response(response) => pack_response(response, 0, response.body().len(), packet),
             Answer::Written(written) => {
-                pack_response(written.response(), written.outcome() == Outcome::AlreadyApplied, packet);
+                pack_response(written.response(), pack_outcome(written), written.response().body().len(), packet);
             }
+            Answer::Head(written) => pack_response(written.response(), pack_outcome(written) | IS_CUT, 0, packet),
             Answer::Failure(failure) => pack_failure(failure, packet),
             Answer::Value(_) => packet.put_byte(VALUE),
         }
     }
 }
 
-fn pack_response(response: &Response, was_applied_before: bool, packet: &mut impl Packing) {
-    let flags = if response.is_cut() { IS_CUT } else { 0 } | if was_applied_before { WAS_APPLIED_BEFORE } else { 0 };
-    pack_start(response.status(), flags, response.body().len(), response.trace(), packet);
+fn pack_outcome(written: &Written) -> u8 {
+    if written.outcome() == Outcome::AlreadyApplied { WAS_APPLIED_BEFORE } else { 0 }
+}
+
+fn pack_response(response: &Response, flags: u8, body: usize, packet: &mut impl Packing) {
+    let flags = flags | if response.is_cut() { IS_CUT } else { 0 };
+    pack_start(response.status(), flags, body, response.trace(), packet);
     pack_fields(response.headers(), packet);
     pack_fields(response.trailers(), packet);
 }
@@ -182,7 +214,7 @@ pub(crate) fn pack_fields(fields: &Headers, packet: &mut impl Packing) {
 fn pack_failure(failure: &Failure, packet: &mut impl Packing) {
     packet.put_byte(FAILURE);
     match failure {
-        Failure::Core(error) => {
+        Failure::Core(error) | Failure::Head(error) => {
             packet.put_text(error.reason().as_str());
             packet.put_text(error.phase().as_str());
             packet.put_text(error.delivery().as_str());
@@ -193,28 +225,38 @@ fn pack_failure(failure: &Failure, packet: &mut impl Packing) {
             packet.put_long(error.elapsed().map_or(-1, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)));
             packet.put_text(&error.to_string());
             packet.put_int(u32::from(error.status().unwrap_or_default()));
-            packet.put_length(error.body().map_or(0, |body| body.len()));
+            let is_whole = matches!(failure, Failure::Core(_));
+            packet.put_length(error.body().filter(|_| is_whole).map_or(0, |body| body.len()));
         }
         Failure::Own(reason, detail) => {
-            packet.put_text(reason.as_str());
-            packet.put_text(Phase::Configure.as_str());
-            let (delivery, outcome) = match reason {
-                Reason::Closed | Reason::ConfigInput => (Delivery::NotSent, Outcome::Rejected),
+            let (phase, delivery) = match reason {
+                Reason::Closed | Reason::ConfigInput => (Phase::Configure, Delivery::NotSent),
+                Reason::LimitBody => (Phase::Receive, Delivery::Answered),
                 // A panic may have come at any moment of a call.
-                _ => (Delivery::Unknown, Outcome::Unknown),
+                _ => (Phase::Configure, Delivery::Unknown),
             };
-            packet.put_text(delivery.as_str());
-            packet.put_text(outcome.as_str());
-            packet.put_text("");
-            packet.put_text("");
-            packet.put_int(0);
-            packet.put_long(-1);
-            packet.put_length(reason.as_str().len() + 2 + detail.len());
-            packet.put(reason.as_str().as_bytes());
-            packet.put(b": ");
-            packet.put(detail.as_bytes());
-            packet.put_int(0);
-            packet.put_length(0);
+            pack_own(*reason, phase, delivery, detail, packet);
+        }
+        Failure::NotBegun(detail) => {
+            pack_own(Reason::Internal, Phase::Configure, Delivery::NotSent, detail, packet);
         }
     }
+}
+
+fn pack_own(reason: Reason, phase: Phase, delivery: Delivery, detail: &str, packet: &mut impl Packing) {
+    let outcome = if delivery == Delivery::NotSent { Outcome::Rejected } else { Outcome::Unknown };
+    packet.put_text(reason.as_str());
+    packet.put_text(phase.as_str());
+    packet.put_text(delivery.as_str());
+    packet.put_text(outcome.as_str());
+    packet.put_text("");
+    packet.put_text("");
+    packet.put_int(0);
+    packet.put_long(-1);
+    packet.put_length(reason.as_str().len() + 2 + detail.len());
+    packet.put(reason.as_str().as_bytes());
+    packet.put(b": ");
+    packet.put(detail.as_bytes());
+    packet.put_int(0);
+    packet.put_length(0);
 }

@@ -60,11 +60,32 @@ unsafe fn on_load(vm: *mut sys::JavaVM) -> sys::jint {
     if class.is_null() {
         return sys::JNI_ERR;
     }
-    let first = first_copy().unwrap_or(&pinlink_natives_v1);
-    // SAFETY: as its contract says; a copy that was found stays loaded.
-    match unsafe { (first.register)(vm, env, class) } {
-        sys::JNI_OK => sys::JNI_VERSION_1_8,
-        failed => failed,
+    let why = match first_copy() {
+        // SAFETY: as its contract says; a copy that was found stays loaded.
+        Some(first) => match unsafe { (first.register)(vm, env, class) } {
+            sys::JNI_OK => return sys::JNI_VERSION_1_8,
+            _ => c"pinlink's classes and its native library are not of one build",
+        },
+        // Functions of one that may be unloaded would leave the JVM calling into nothing.
+        None => c"pinlink's native library can't be kept loaded: the linker doesn't find it by its name",
+    };
+    // SAFETY: this thread's environment.
+    unsafe { throw(env, why) };
+    sys::JNI_ERR
+}
+
+/// Has the JVM say why, where it would else only tell that nothing was loaded.
+///
+/// # Safety
+/// `env` is this thread's.
+unsafe fn throw(env: *mut sys::JNIEnv, why: &CStr) {
+    // SAFETY: the caller's promise, and C strings. What is pending says less.
+    unsafe {
+        ((**env).v1_1.ExceptionClear)(env);
+        let class = ((**env).v1_1.FindClass)(env, c"java/lang/UnsatisfiedLinkError".as_ptr());
+        if !class.is_null() {
+            ((**env).v1_1.ThrowNew)(env, class, why.as_ptr());
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each converts, calls one function of the core, and converts back. What goes wrong is an answer like any other:
 //! Java makes the exception. No panic gets through to the JVM, and no object of it is kept.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,11 +118,22 @@ fn answering(name: &str, work: impl FnOnce() -> Answer) -> Answer {
     caught(name, work).unwrap_or(Answer::Failure(Failure::PANIC))
 }
 
-/// Hands an answer over in an array; null where the JVM has no memory for it, and then its error is pending.
+/// Hands an answer over in an array, without its body where the JVM has no memory for that; null where none is left.
 fn in_an_array<'local>(env: &mut EnvUnowned<'local>, answer: Answer) -> JByteArray<'local> {
     match env.with_env(|env| upcall::in_an_array(env, answer)).into_outcome() {
         Outcome::Ok(array) => array,
         Outcome::Err(_) | Outcome::Panic(_) => JByteArray::null(),
+    }
+}
+
+/// The same with the first block of many outcomes.
+fn in_a_block<'local>(env: &mut EnvUnowned<'local>, rows: VecDeque<Answer>) -> JByteArray<'local> {
+    let block = env.with_env(|env| {
+        Ok::<_, jni::errors::Error>(rows::deal(rows, |block| upcall::whole_in_an_array(env, &block).ok()))
+    });
+    match block.into_outcome() {
+        Outcome::Ok(Some(array)) => array,
+        Outcome::Ok(None) | Outcome::Err(_) | Outcome::Panic(_) => JByteArray::null(),
     }
 }
 
@@ -136,14 +148,14 @@ fn bytes_of<'local>(env: &mut EnvUnowned<'local>, array: &JByteArray<'local>) ->
     }
 }
 
-/// What came beside a packet; nothing where the JVM has no memory left for it, and then its error is pending.
-fn attached<'local>(env: &mut EnvUnowned<'local>, objects: &JObjectArray<'local>) -> Attachments {
+/// What came beside a packet.
+fn attached<'local>(env: &mut EnvUnowned<'local>, objects: &JObjectArray<'local>) -> Result<Attachments, Failure> {
     if objects.is_null() {
-        return Attachments::default();
+        return Ok(Attachments::default());
     }
     match env.with_env(|env| Attachments::new(env, objects)).into_outcome() {
-        Outcome::Ok(attachments) => attachments,
-        Outcome::Err(_) | Outcome::Panic(_) => Attachments::default(),
+        Outcome::Ok(attachments) => Ok(attachments),
+        Outcome::Err(_) | Outcome::Panic(_) => Err(Failure::NO_MEMORY),
     }
 }
 
@@ -173,10 +185,30 @@ fn converse_with<'local>(
     let attachments = attached(&mut env, &objects);
     let interrupt = interrupt::of(&env);
     let answer = answering(name, || {
-        let work = || find(client).and_then(|client| work(client, Unpacking::new(&packet), &attachments));
+        let work = || work(find(client)?, Unpacking::new(&packet), &attachments?);
         interruptible(interrupt, work).unwrap_or_else(Answer::Failure)
     });
     in_an_array(&mut env, answer)
+}
+
+/// The same where many rows are answered with as many.
+fn converse_in_rows<'local>(
+    name: &str,
+    mut env: EnvUnowned<'local>,
+    client: jlong,
+    packet: JByteArray<'local>,
+    objects: JObjectArray<'local>,
+    work: impl FnOnce(Client, Unpacking<'_>, &Attachments) -> Result<VecDeque<Answer>, Failure>,
+) -> JByteArray<'local> {
+    let packet = bytes_of(&mut env, &packet).unwrap_or_default();
+    let attachments = attached(&mut env, &objects);
+    let interrupt = interrupt::of(&env);
+    let rows =
+        caught(name, || interruptible(interrupt, || work(find(client)?, Unpacking::new(&packet), &attachments?)));
+    match rows.unwrap_or(Err(Failure::PANIC)) {
+        Ok(rows) => in_a_block(&mut env, rows),
+        Err(failure) => in_an_array(&mut env, Answer::Failure(failure)),
+    }
 }
 
 fn find(client: jlong) -> Result<Client, Failure> {
@@ -248,7 +280,7 @@ extern "system" fn send<'local>(
     let left = caught("send", || {
         let answer = interruptible(interrupt, || {
             let client = find(client)?;
-            let request = request::unpack(&mut Unpacking::new(&memory[..length]), body, &attachments)?;
+            let request = request::unpack(&mut Unpacking::new(&memory[..length]), body, &attachments?)?;
             Ok(client.send(&request).into())
         });
         let answer = answer.unwrap_or_else(Answer::Failure);
@@ -284,9 +316,9 @@ extern "system" fn send_all<'local>(
     packet: JByteArray<'local>,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_with("sendAll", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("sendAll", env, client, packet, objects, |client, mut fields, attachments| {
         let requests = rows::unpack(&mut fields, attachments)?;
-        Ok(Answer::Value(rows::pack(client.map(&requests).into_iter().map(Answer::from).collect())))
+        Ok(client.map(&requests).into_iter().map(Answer::from).collect())
     })
 }
 
@@ -311,9 +343,9 @@ extern "system" fn write_all<'local>(
     packet: JByteArray<'local>,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_with("writeAll", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("writeAll", env, client, packet, objects, |client, mut fields, attachments| {
         let writes = writes::unpack_all(&mut fields, attachments)?;
-        Ok(Answer::Value(rows::pack(client.write_all(&writes).into_iter().map(Answer::from).collect())))
+        Ok(client.write_all(&writes).into_iter().map(Answer::from).collect())
     })
 }
 
@@ -325,9 +357,9 @@ extern "system" fn write_batch<'local>(
     packet: JByteArray<'local>,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_with("writeBatch", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("writeBatch", env, client, packet, objects, |client, mut fields, attachments| {
         let batch = writes::unpack_batch(&mut fields, attachments)?;
-        Ok(Answer::Value(rows::pack(client.write_batch(&batch).into_iter().map(Answer::from).collect())))
+        Ok(client.write_batch(&batch).into_iter().map(Answer::from).collect())
     })
 }
 
@@ -341,7 +373,7 @@ extern "system" fn guarantee<'local>(
     let attachments = attached(&mut env, &objects);
     converse("guarantee", env, packet, |mut fields| {
         let mut name = Vec::new();
-        name.put_text(writes::guarantee(&writes::unpack(&mut fields, &attachments)?));
+        name.put_text(writes::guarantee(&writes::unpack(&mut fields, &attachments?)?));
         Ok(name)
     })
 }
@@ -420,7 +452,7 @@ extern "system" fn send_async<'local>(
     let packet = unsafe { std::slice::from_raw_parts(address as *const u8, usize::try_from(length).unwrap_or(0)) };
     begin("sendAsync", pending, move || {
         let client = AsyncClient::from(find(client)?);
-        let request = request::unpack(&mut Unpacking::new(packet), body, &attachments)?;
+        let request = request::unpack(&mut Unpacking::new(packet), body, &attachments?)?;
         Ok(async move { client.send(&request).await.into() })
     })
 }
@@ -439,7 +471,7 @@ extern "system" fn write_async<'local>(
     let Outcome::Ok(pending) = env.with_env(|env| env.new_global_ref(&pending)).into_outcome() else { return -1 };
     begin("writeAsync", Pending::new(pending), move || {
         let client = AsyncClient::from(find(client)?);
-        let write = writes::unpack(&mut Unpacking::new(&packet), &attachments)?;
+        let write = writes::unpack(&mut Unpacking::new(&packet), &attachments?)?;
         Ok(async move { client.write(&write).await.into() })
     })
 }
@@ -480,8 +512,10 @@ extern "system" fn more_rows<'local>(
     _class: JClass<'local>,
     slot: jlong,
 ) -> JByteArray<'local> {
-    let answer = answering("moreRows", || Answer::Value(rows::more(slot)));
-    in_an_array(&mut env, answer)
+    match caught("moreRows", || rows::take(slot)) {
+        Some(rows) => in_a_block(&mut env, rows),
+        None => in_an_array(&mut env, Answer::Failure(Failure::PANIC)),
+    }
 }
 
 extern "system" fn pins_of<'local>(

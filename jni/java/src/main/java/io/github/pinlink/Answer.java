@@ -8,7 +8,7 @@ import java.util.Map;
 
 /**
  * An answer whose body is read while it comes, in constant memory. Close it: until its body has ended or it is
- * closed, it holds its connection.
+ * closed, it holds its connection. One that is forgotten gives it back to a call that begins after it was collected.
  *
  * <p>From the head on there is no total deadline, but less than {@code min_progress} within {@code stall_timeout} is
  * an exception. Exceptions of {@code read} are {@link PinlinkException}s; a body that broke off never ends as if it
@@ -18,6 +18,7 @@ public final class Answer extends InputStream {
     private final long handle;
     private final long length;
     private final Response head;
+    private final Unclosed unclosed;
     private boolean isAtEnd;
     private volatile boolean isClosed;
     private List<Map.Entry<String, String>> trailers = Collections.emptyList();
@@ -25,6 +26,7 @@ public final class Answer extends InputStream {
     Answer(byte[] opened) throws PinlinkException {
         Unpacking fields = Unpacking.value(opened);
         handle = fields.longer();
+        unclosed = Unclosed.stream(this, handle);
         length = fields.longer();
         head = fields.response();
     }
@@ -120,7 +122,7 @@ public final class Answer extends InputStream {
         if (got == 0) {
             isAtEnd = true;
             trailers = Unpacking.value(Native.trailers(handle)).headers();
-            Native.closeStream(handle);
+            unclosed.close();
             return -1;
         }
         return (int) got;
@@ -131,7 +133,7 @@ public final class Answer extends InputStream {
     public void close() {
         if (!isClosed) {
             isClosed = true;
-            Native.closeStream(handle);
+            unclosed.close();
         }
     }
 }

@@ -197,13 +197,22 @@ public final class Batch {
         return size;
     }
 
+    /** As many as a number holds: what is longer is for ever. */
+    private static long milliseconds(Duration memory) {
+        try {
+            return memory.toMillis();
+        } catch (ArithmeticException forEver) {
+            return memory.isNegative() ? -1 : Long.MAX_VALUE;
+        }
+    }
+
     Packet pack(Packet packet) {
         if (composes == null) {
             packet.put(IS_BULK).put(url).put(index);
         } else {
             packet.put(IS_COMPOSED).attach(new Callback.Composing(composes, reads));
         }
-        packet.put(memory == null ? -1 : memory.toMillis()).put(size);
+        packet.put(memory == null ? -1 : milliseconds(memory)).put(size);
         synchronized (items) {
             for (Item item : items.subList(0, size)) {
                 packet.put(item.key.bytes()).put(item.body);

@@ -69,7 +69,7 @@ public final class Client implements AutoCloseable {
      *     have seen the request
      */
     public Response send(Request request) throws PinlinkException {
-        refuseInterrupted();
+        begin();
         Packet packet = Packet.lend();
         try {
             byte[] body = request.packInto(packet);
@@ -88,15 +88,18 @@ public final class Client implements AutoCloseable {
      * Sends one request without waiting for its answer: the way of virtual threads, and of many calls at once over
      * HTTP/2.
      *
-     * <p>The future is completed on a thread of the client's. What depends on it there and blocks holds up other
-     * calls' ends: use the {@code Async} forms for that ({@code thenApplyAsync}). Canceling the future, or completing
-     * it in any other way, ends the call. An answer that can't be given is the future's exception: a {@link
-     * PinlinkException}.
+     * <p>The future is completed on a daemon thread of the process's pinlink, with the caller's context class loader
+     * where no sandbox forbids it. What depends on it there may block, for another future too: other threads tell the
+     * ends that come meanwhile. They are 64 at most, and where as many block, further ends wait for one of them: long
+     * work belongs into the {@code Async} forms ({@code thenApplyAsync}). Canceling the future, or completing it in
+     * any other way, ends the call. An answer that can't be given is the future's exception: a {@link
+     * PinlinkException}, or the {@link Error} where the JVM has no memory for it.
      *
      * @param request what goes out; a body that is a stream is refused, since it is read on the calling thread
      * @return what comes back
      */
     public CompletableFuture<Response> sendAsync(Request request) {
+        Unclosed.closeLost();
         Packet packet = Packet.lend();
         try {
             byte[] body = request.packInto(packet);
@@ -124,7 +127,7 @@ public final class Client implements AutoCloseable {
      * @throws PinlinkException as {@link #send(Request)}
      */
     public Answer open(Request request) throws PinlinkException {
-        refuseInterrupted();
+        begin();
         Packet packet = request.packWhole(Packet.inArray(512));
         try {
             return new Answer(Native.open(handle, packet.toArray(), packet.attachments()));
@@ -145,7 +148,7 @@ public final class Client implements AutoCloseable {
      *     then safe where {@link Write#guarantee()} says so
      */
     public Written write(Write write) throws PinlinkException {
-        refuseInterrupted();
+        begin();
         Packet packet = write.pack(Packet.inArray(1024));
         try {
             return new Written(Response.unpack(Native.write(handle, packet.toArray(), packet.attachments())));
@@ -162,6 +165,7 @@ public final class Client implements AutoCloseable {
      * @return how it had its effect
      */
     public CompletableFuture<Written> writeAsync(Write write) {
+        Unclosed.closeLost();
         Packet packet = write.pack(Packet.inArray(1024));
         Object[] attachments = packet.attachments();
         Pending<Written> pending = new Pending<>(attachments, Written::new);
@@ -183,12 +187,16 @@ public final class Client implements AutoCloseable {
      * @throws PinlinkException where none was sent: the client is closed, or the thread was interrupted before
      */
     public List<Result<Written>> writeAll(List<Write> writes) throws PinlinkException {
-        refuseInterrupted();
-        Packet packet = Packet.inArray(64 + 512 * writes.size()).put(writes.size());
+        begin();
+        Packet packet = Packet.forRows(writes.size(), 512).put(writes.size());
+        int[] objects = new int[writes.size() + 1];
+        int row = 0;
         for (Write write : writes) {
             write.pack(packet);
+            objects[++row] = packet.attached();
         }
-        return rows(Native.writeAll(handle, packet.toArray(), packet.attachments()), writes.size(), Written::new);
+        byte[] first = Native.writeAll(handle, packet.toArray(), packet.attachments());
+        return explained(rows(first, writes.size(), Written::new), packet, objects);
     }
 
     /**
@@ -200,7 +208,7 @@ public final class Client implements AutoCloseable {
      * @throws PinlinkException where none was sent: the client is closed, or the thread was interrupted before
      */
     public List<Result<Written>> writeBatch(Batch batch) throws PinlinkException {
-        refuseInterrupted();
+        begin();
         Packet packet = batch.pack(Packet.inArray(1024));
         List<Result<Written>> rows = rows(
                 Native.writeBatch(handle, packet.toArray(), packet.attachments()), batch.size(), Written::new);
@@ -216,23 +224,40 @@ public final class Client implements AutoCloseable {
      * Sends many requests, as many at once as there may be connections, and returns an outcome for each, in their
      * order. One failing row fails no other. The option {@code timeout} bounds them all together.
      *
-     * <p>Answers lie in blocks of some MiB: whoever keeps one answer keeps its block.
+     * <p>Small answers lie in blocks of 256 KiB: whoever keeps one answer keeps its block. A row for whose answer the
+     * JVM has no memory fails by itself.
      *
      * @param requests what goes out
      * @return an outcome for each
      * @throws PinlinkException where none was sent: the client is closed, or the thread was interrupted before
      */
     public List<Result<Response>> sendAll(List<Request> requests) throws PinlinkException {
-        refuseInterrupted();
-        Packet packet = Packet.inArray(64 + 128 * requests.size()).put(requests.size());
+        begin();
+        Packet packet = Packet.forRows(requests.size(), 128).put(requests.size());
+        int[] objects = new int[requests.size() + 1];
+        int row = 0;
         for (Request request : requests) {
             request.packWhole(packet);
+            objects[++row] = packet.attached();
         }
-        return rows(
-                Native.sendAll(handle, packet.toArray(), packet.attachments()), requests.size(), Function.identity());
+        byte[] first = Native.sendAll(handle, packet.toArray(), packet.attachments());
+        return explained(rows(first, requests.size(), Function.identity()), packet, objects);
     }
 
-    /** The outcomes of a batch, out of as many blocks as there are. */
+    /** Each failed row with what its own callbacks threw; {@code objects} says where those of a row begin. */
+    private static <T> List<Result<T>> explained(List<Result<T>> rows, Packet packet, int[] objects) {
+        for (int row = 0; row < rows.size(); row++) {
+            if (!rows.get(row).isOk()) {
+                packet.explain(rows.get(row).failure(), objects[row], objects[row + 1]);
+            }
+        }
+        return rows;
+    }
+
+    /**
+     * The outcomes of a batch, out of as many blocks as there are. Rows that no block tells of fail; those that are
+     * there stay what they are.
+     */
     private static <T> List<Result<T>> rows(byte[] first, int count, Function<Response, T> made)
             throws PinlinkException {
         List<Result<T>> rows = new ArrayList<>(count);
@@ -245,7 +270,14 @@ public final class Client implements AutoCloseable {
             if (slot == 0) {
                 return rows;
             }
-            block = Unpacking.value(Native.moreRows(slot));
+            try {
+                block = Unpacking.value(Native.moreRows(slot));
+            } catch (PinlinkException lost) {
+                while (rows.size() < count) {
+                    rows.add(Result.failed(lost));
+                }
+                return rows;
+            }
         }
     }
 
@@ -287,7 +319,7 @@ public final class Client implements AutoCloseable {
 
     /** Connects a native socket; answers with both ends' addresses. */
     byte[] connect(long socket, byte[] packet) throws PinlinkException {
-        refuseInterrupted();
+        begin();
         return Native.connect(handle, socket, packet);
     }
 
@@ -344,7 +376,7 @@ public final class Client implements AutoCloseable {
      * @throws PinlinkException where the client is closed, or the thread is interrupted
      */
     public Diagnosis doctor() throws PinlinkException {
-        refuseInterrupted();
+        begin();
         byte[] facts = packFacts(Packet.inArray(1024)).toArray();
         return Diagnosis.unpack(Unpacking.value(Native.doctor(handle, facts)));
     }
@@ -358,8 +390,12 @@ public final class Client implements AutoCloseable {
         return packet;
     }
 
-    /** What was interrupted before it began is not begun: a call on a warm connection would not notice. */
-    private static void refuseInterrupted() throws PinlinkException {
+    /**
+     * What comes before a call on this thread. What was interrupted before it began is not begun: a call on a warm
+     * connection would not notice.
+     */
+    private static void begin() throws PinlinkException {
+        Unclosed.closeLost();
         if (Thread.currentThread().isInterrupted()) {
             throw Failure.of(Reason.CANCELED, "the calling thread was interrupted before the call");
         }
@@ -493,7 +529,7 @@ public final class Client implements AutoCloseable {
 
         private Client build(byte isShared) throws PinlinkException {
             loadLibrary();
-            refuseInterrupted();
+            begin();
             Packet packet = packOptions(Packet.inArray(1024).put(isShared));
             return new Client(Unpacking.value(Native.build(packet.toArray())).longer(), isShared != 0);
         }
@@ -518,7 +554,7 @@ public final class Client implements AutoCloseable {
             if (missing != null) {
                 return Diagnosis.withoutLibrary(targets, Host.without(missing));
             }
-            refuseInterrupted();
+            begin();
             Packet packet = packFacts(Packet.inArray(1024)).put(targets.length);
             for (String target : targets) {
                 packet.put(target);

@@ -33,11 +33,11 @@ final class Failure {
         body = fields.bytes();
     }
 
-    Failure(Reason reason, String detail) {
+    private Failure(Reason reason, Phase phase, Delivery delivery, Outcome outcome, String detail) {
         this.reason = reason;
-        phase = Phase.CONFIGURE;
-        delivery = Delivery.NOT_SENT;
-        outcome = Outcome.REJECTED;
+        this.phase = phase;
+        this.delivery = delivery;
+        this.outcome = outcome;
         host = null;
         address = null;
         attempts = 0;
@@ -58,12 +58,22 @@ final class Failure {
 
     /** An exception of this side's own, before anything was sent. */
     static PinlinkException of(Reason reason, String detail) {
-        return new Failure(reason, detail).exception();
+        return notSent(reason, detail).exception();
+    }
+
+    static Failure notSent(Reason reason, String detail) {
+        return new Failure(reason, Phase.CONFIGURE, Delivery.NOT_SENT, Outcome.REJECTED, detail);
+    }
+
+    /** What native code had to say found no room: nobody knows what became of the call. */
+    static PinlinkException lost() {
+        String detail = "the JVM has no memory for the answer";
+        return new Failure(Reason.LIMIT_BODY, Phase.RECEIVE, Delivery.UNKNOWN, Outcome.UNKNOWN, detail).exception();
     }
 
     /** Malformed input. */
     static PinlinkConfigException input(String detail) {
-        return new PinlinkConfigException(new Failure(Reason.CONFIG_INVALID_INPUT, detail));
+        return new PinlinkConfigException(notSent(Reason.CONFIG_INVALID_INPUT, detail));
     }
 
     private PinlinkException exception() {

@@ -76,7 +76,12 @@ final class Packet {
         }
     }
 
-    /** One in an array, which grows: for what is packed once in a while, or for many requests. */
+    /** One in an array for so many rows of about so many bytes; it grows. */
+    static Packet forRows(int rows, int each) {
+        return inArray((int) Math.min(64 + (long) each * rows, 1 << 20));
+    }
+
+    /** One in an array, which grows: for what is packed once in a while. */
     static Packet inArray(int capacity) {
         return new Packet(ByteBuffer.allocate(capacity));
     }
@@ -112,9 +117,19 @@ final class Packet {
         return attachments == null ? null : attachments.toArray();
     }
 
+    /** How many objects are beside it up to now. */
+    int attached() {
+        return attachments == null ? 0 : attachments.size();
+    }
+
     /** Names what was thrown in a callback as the cause of what came of it. */
     PinlinkException explain(PinlinkException failure) {
         return Callback.explain(attachments(), failure);
+    }
+
+    /** The same for one row, whose objects these are. */
+    PinlinkException explain(PinlinkException failure, int from, int to) {
+        return from == to ? failure : Callback.explain(attachments.subList(from, to).toArray(), failure);
     }
 
     /** The answer, which native code has put at the beginning. */

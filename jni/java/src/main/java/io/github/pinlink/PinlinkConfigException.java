@@ -14,6 +14,6 @@ public class PinlinkConfigException extends PinlinkException {
      * @param detail what is wrong and what to do instead, without secrets
      */
     public PinlinkConfigException(String detail) {
-        super(new Failure(Reason.CONFIG_INVALID_INPUT, detail));
+        super(Failure.notSent(Reason.CONFIG_INVALID_INPUT, detail));
     }
 }

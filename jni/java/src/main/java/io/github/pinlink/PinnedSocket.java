@@ -3,8 +3,6 @@ package io.github.pinlink;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
-import java.lang.ref.PhantomReference;
-import java.lang.ref.ReferenceQueue;
 import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -16,12 +14,10 @@ import java.net.SocketOption;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.nio.channels.SocketChannel;
-import java.util.Collections;
 import java.util.EnumMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * A socket of a client's: dialled to the pins of its host by the client, whose name it keeps, and counted against the
@@ -59,33 +55,6 @@ final class PinnedSocket extends Socket {
             return new PinnedSocket(client);
         } catch (SocketException impossible) {
             throw new AssertionError(impossible);
-        }
-    }
-
-    /** Closes the native sockets of those that nobody can close any more. */
-    private static final class Unclosed extends PhantomReference<PinnedSocket> {
-        private static final ReferenceQueue<PinnedSocket> LOST = new ReferenceQueue<>();
-        private static final Set<Unclosed> ALL = Collections.newSetFromMap(new ConcurrentHashMap<>());
-
-        private final long handle;
-
-        private Unclosed(PinnedSocket socket, long handle) {
-            super(socket, LOST);
-            this.handle = handle;
-            ALL.add(this);
-        }
-
-        void close() {
-            if (ALL.remove(this)) {
-                Native.closeSocket(handle);
-            }
-        }
-
-        /** When it matters: before another one takes a place. */
-        static void closeLost() {
-            for (Object lost = LOST.poll(); lost != null; lost = LOST.poll()) {
-                ((Unclosed) lost).close();
-            }
         }
     }
 
@@ -135,10 +104,9 @@ final class PinnedSocket extends Socket {
             if (handle != 0) {
                 throw new SocketException("Already connected");
             }
-            Unclosed.closeLost();
             made = Native.makeSocket();
             handle = made;
-            unclosed = new Unclosed(this, made);
+            unclosed = Unclosed.socket(this, made);
         }
         boolean isDone = false;
         try {

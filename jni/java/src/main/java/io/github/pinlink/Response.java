@@ -32,10 +32,10 @@ public final class Response {
         this.end = end;
     }
 
-    /** The answer that is all of an array, or its exception. */
+    /** The answer that is all of an array, or its exception; null stands for one for which the JVM had no room. */
     static Response unpack(byte[] block) throws PinlinkException {
         if (block == null) {
-            throw Failure.of(Reason.INTERNAL, "a native function gave no answer");
+            throw Failure.lost();
         }
         return unpack(block, 0, block.length);
     }
@@ -140,8 +140,8 @@ public final class Response {
     }
 
     /**
-     * Whether the body goes on beyond what was kept of it: only that of a status of 400 or more is ever cut (option
-     * {@code max_error_body}).
+     * Whether the body goes on beyond what was kept of it: that of a status of 400 or more (option {@code
+     * max_error_body}), or that of a write's answer for which the JVM had no memory, of which none is kept.
      *
      * @return true where it was cut
      */

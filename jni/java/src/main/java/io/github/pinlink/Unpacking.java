@@ -23,7 +23,7 @@ final class Unpacking {
     /** The fields of an answer that is a value; null stands for an answer for which the JVM had no room. */
     static Unpacking value(byte[] packet) throws PinlinkException {
         if (packet == null) {
-            throw Failure.of(Reason.INTERNAL, "a native function gave no answer");
+            throw Failure.lost();
         }
         Unpacking fields = new Unpacking(packet, 0, packet.length);
         if (fields.octet() == FAILURE) {

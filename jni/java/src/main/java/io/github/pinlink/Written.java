@@ -18,7 +18,8 @@ public final class Written {
     }
 
     /**
-     * The answer that said so: to the write, or to the read that settled it.
+     * The answer that said so: to the write, or to the read that settled it. Where the JVM had no memory for its body
+     * it has none, and {@link Response#isCut()} says so: the write had its effect all the same.
      *
      * @return the answer
      */

@@ -3,14 +3,18 @@ package io.github.pinlink;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.reflect.Method;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -113,6 +117,60 @@ class AsyncTest {
         });
         assertThrows(ExecutionException.class, () -> get(thrown));
         assertEquals(200, get(client.sendAsync(Request.get(box.http("/rows/1")))).status());
+    }
+
+    private static long tellers() {
+        return Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> thread.getName().equals("pinlink-callback"))
+                .count();
+    }
+
+    @Test
+    void whatDependsOnACallMayWaitForOthersAndTheThreadsThatTookAreGivenBack() throws Exception {
+        int many = 8;
+        CountDownLatch waiting = new CountDownLatch(many);
+        CountDownLatch all = new CountDownLatch(1);
+        List<CompletableFuture<Integer>> chains = new ArrayList<>();
+        for (int i = 0; i < many; i++) {
+            // Late enough for what depends on it to be there first.
+            chains.add(client.sendAsync(Request.get(box.http("/delay/300"))).thenApply(first -> {
+                waiting.countDown();
+                try {
+                    all.await();
+                } catch (InterruptedException ended) {
+                    throw new IllegalStateException(ended);
+                }
+                return client.sendAsync(Request.get(box.http("/rows/1"))).join().status();
+            }));
+        }
+        assertTrue(waiting.await(20, TimeUnit.SECONDS), "each waits on a thread of its own");
+        assertTrue(tellers() >= many, "as many threads tell");
+        all.countDown();
+        for (CompletableFuture<Integer> chain : chains) {
+            assertEquals(200, get(chain));
+        }
+        // The JVM forgets a thread that has ended only where it was told so.
+        long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+        while (tellers() > 2 && System.nanoTime() < until) {
+            Thread.sleep(50);
+        }
+        assertTrue(tellers() <= 2, tellers() + " threads are left");
+    }
+
+    @Test
+    void whatDependsOnACallFindsClassesWhereItsCallerDoes() throws Exception {
+        Thread caller = Thread.currentThread();
+        ClassLoader before = caller.getContextClassLoader();
+        ClassLoader own = new URLClassLoader(new URL[0], before);
+        caller.setContextClassLoader(own);
+        CompletableFuture<ClassLoader> seen;
+        try {
+            seen = client.sendAsync(Request.get(box.http("/delay/300")))
+                    .thenApply(answer -> Thread.currentThread().getContextClassLoader());
+        } finally {
+            caller.setContextClassLoader(before);
+        }
+        assertSame(own, get(seen));
     }
 
     @Test

@@ -113,7 +113,7 @@ class SafetyTest {
                 new Call("send", () -> client.send(request)),
                 new Call("rest", () -> client.send(large)),
                 new Call("sendAll", () -> client.sendAll(Collections.singletonList(request))),
-                new Call("moreRows", () -> client.sendAll(many)),
+                new Call("moreRows", () -> client.sendAll(many).get(many.size() - 1).value()),
                 new Call("write", () -> client.write(write)),
                 new Call("writeAll", () -> client.writeAll(Collections.singletonList(write))),
                 new Call("writeBatch", () -> client.writeBatch(Batch.elasticsearch(box.http("/es/_bulk"), "orders"))),
@@ -170,6 +170,27 @@ class SafetyTest {
                 .filter(line -> Stream.of("WARNING in native", "FATAL ERROR", "pinlink").anyMatch(line::contains))
                 .reduce("", (all, line) -> all + line + "\n");
         assertEquals("", ours, output);
+    }
+
+    @Test
+    void whatTheHeapHasNoRoomForIsToldAsWhatItIsAndFailsNoOtherRow() throws Exception {
+        assertEquals("told", watched(Collections.singletonList("-Xmx20m"), Scarce.class, box.http(""), box.dns()));
+    }
+
+    @Test
+    void anAnswerThatCantBeTakenEndsItsFuture() {
+        Pending<Response> pending = new Pending<>(null, answer -> {
+            throw new OutOfMemoryError("a test's");
+        });
+        pending.arrive(new byte[64]);
+        ExecutionException failed = assertThrows(ExecutionException.class, () -> pending.get(0, TimeUnit.SECONDS));
+        assertEquals("a test's", failed.getCause().getMessage());
+        Pending<Response> untold = new Pending<>(null, answer -> answer);
+        untold.arrive(null);
+        failed = assertThrows(ExecutionException.class, () -> untold.get(0, TimeUnit.SECONDS));
+        PinlinkException lost = (PinlinkException) failed.getCause();
+        assertEquals(Delivery.UNKNOWN, lost.delivery());
+        assertEquals(Outcome.UNKNOWN, lost.outcome());
     }
 
     @Test

@@ -9,7 +9,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.time.Duration;
 import java.util.Arrays;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -32,6 +34,31 @@ class StreamTest {
     static void stop() {
         client.close();
         box.close();
+    }
+
+    /** Opens two large answers that nobody can close any more. */
+    private static void forget(Client client) throws Exception {
+        for (int i = 0; i < 2; i++) {
+            assertEquals(200, client.open(Request.get(box.http("/bytes/" + LARGE))).status());
+        }
+    }
+
+    @Test
+    void anAnswerThatWasForgottenGivesItsConnectionBack() throws Exception {
+        try (Client two = box.client().maxConnections(2).acquireTimeout(Duration.ofMillis(100)).build()) {
+            forget(two);
+            long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+            while (true) {
+                System.gc();
+                try {
+                    assertEquals(200, two.send(Request.get(box.http("/rows/1"))).status());
+                    return;
+                } catch (PinlinkException failure) {
+                    assertEquals(Reason.TIMEOUT_ACQUIRE, failure.reason());
+                    assertTrue(System.nanoTime() < until, "it is held for ever");
+                }
+            }
+        }
     }
 
     /** Brings so many bytes, and has none of them before they are asked for. */

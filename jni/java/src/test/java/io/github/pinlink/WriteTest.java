@@ -1,6 +1,7 @@
 package io.github.pinlink;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -55,6 +56,25 @@ class WriteTest {
             effects += write.get("record").asText().equals(record) ? write.get("applied").asLong() : 0;
         }
         return effects;
+    }
+
+    @Test
+    void whatARowsSignerThrowsIsTheCauseOfThatRowAlone() throws Exception {
+        Request good = Request.post(box.http("/echo")).body("{}");
+        Request bad = good.signed(unsigned -> {
+            throw new IllegalStateException("no key");
+        });
+        Request fine = good.signed(unsigned -> unsigned.header("x-signed", "yes"));
+        List<Result<Response>> answers = client.sendAll(Arrays.asList(fine, bad, good));
+        assertEquals("no key", answers.get(1).failure().getCause().getMessage());
+        assertTrue(answers.get(0).isOk() && answers.get(2).isOk(), answers.toString());
+        List<Result<Written>> written = client.writeAll(Arrays.asList(
+                Write.keyless(fine).unkeyed(),
+                Write.keyless(bad).unkeyed(),
+                Write.keyless(Request.put("https://elsewhere.example/"))));
+        assertEquals("no key", written.get(1).failure().getCause().getMessage());
+        assertTrue(written.get(0).isOk(), written.toString());
+        assertNull(written.get(2).failure().getCause());
     }
 
     @Test
