@@ -251,7 +251,7 @@ fn p3_a_head_of_continuations_without_end_is_stopped() {
     everywhere(|caller, network, url| {
         for sort in Sort::ALL {
             network.reset_counts();
-            let client = quick(network).build().unwrap();
+            let client = quick(network).acquire_timeout(3 * STALL).build().unwrap();
             get(&client, &url("/warm"));
             network.inject_times(Fault::ContinuationFlood, 1);
             let error = caller.send(&client, &sort.request(&url("/flood"))).unwrap_err();

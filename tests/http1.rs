@@ -208,7 +208,7 @@ fn h8_a_final_answer_during_the_upload_is_delivered_and_the_upload_stops() {
         let network = start(Plan::default());
         let client = client(&network).build().unwrap();
         network.inject_times(script.clone(), 1);
-        let size = 48 << 20;
+        let size = 192 << 20;
         let request = Request::post(&peer(&network, "/upload")).body(vec![b'x'; size]);
         let answer = caller.send(&client, &request).unwrap();
         assert_eq!((answer.status(), answer.trace().attempts), (413, 1), "{script:?}");
@@ -280,8 +280,10 @@ fn h15_an_unasked_408_on_an_idle_connection_is_nobody_s_answer() {
         // The answer has 69 bytes.
         eventually("the 408 is out", || sent(&network) > 80);
         let answer = caller.send(&client, &ask.request(&peer(&network, "/2"))).unwrap();
-        // Found by the probe, or, where the proxy hands it on a moment later, met by the request and asked again.
-        assert_eq!((answer.status(), answer.trace().reused), (200, false));
+        // Found by the probe, or, where the proxy hands it on a moment later, met by the request and asked again; for a POST
+        // it is then an answer like any other, as far as anybody can tell.
+        let met = (answer.status(), answer.trace().reused);
+        assert!(met == (200, false) || (ask == Ask::Post && met == (408, true)), "{caller:?}, {ask:?}: {met:?}");
         assert!(answer.trace().attempts <= 2 && seen(&network, "/2").len() <= 2);
         recovers_alone(&client, &network);
     }

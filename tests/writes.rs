@@ -286,7 +286,7 @@ fn a_twin_is_waited_for(way: Way, caller: Caller) {
             Write::new(request, &key(record), &profile)
         };
         let (slow, waited) = thread::scope(|scope| {
-            let slow = scope.spawn(|| caller.write(&twin, &write("?slow=800")));
+            let slow = scope.spawn(|| caller.write(&twin, &write("?slow=2000")));
             eventually("the first is being processed", || !bodies(&network, record).is_empty());
             let waited = caller.write(&other, &write(""));
             (slow.join().unwrap(), waited)

@@ -104,7 +104,7 @@ fn the_cap_can_change_at_run_time_and_the_peak_starts_again() {
 fn idle_connections_are_cut_busy_ones_are_not() {
     let network = start(Plan::default());
     let mut streams = warm(&network, 2);
-    network.inject(Fault::IdleCut(300));
+    network.inject(Fault::IdleCut(1500));
     let begun = Instant::now();
     let (mut busy, mut idle) = (streams.remove(0), streams.remove(0));
     while network.counts().proxy.idle_cut == 0 && begun.elapsed() < PATIENCE {
