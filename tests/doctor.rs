@@ -118,7 +118,7 @@ fn a_report_is_a_table_of_plain_text_and_json_of_the_same() {
     let network = network();
     network.inject(Fault::NxDomain);
     let text = at("https", &network, network.https(Certificate::Right));
-    let diagnosis: Diagnosis = hasty(&network).doctor(&targets(&[text.clone()])).unwrap();
+    let diagnosis: Diagnosis = hasty(&network).doctor(&targets(std::slice::from_ref(&text))).unwrap();
     let table = diagnosis.to_string();
     for part in
         [&format!("{text}: NOT REACHABLE"), "name    FAILED", "Dns.NxDomain", "networklink", "resolv.conf", "glibc"]

@@ -798,7 +798,7 @@ fn an_answer_that_comes_before_the_body_is_out_is_no_effect() {
         // It says 200 to the head, and reads no more.
         let peer = Peer::playing(move |wire| {
             wire.head()?;
-            wire.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned())
+            wire.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         });
         let client = prompt(peer.client()).build().unwrap();
         let request = Request::post(&peer.url("http", "/row")).body(vec![b'x'; 32 << 20]);
