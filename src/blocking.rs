@@ -62,7 +62,7 @@ impl Builder {
     /// that was closed is built anew.
     ///
     /// # Errors
-    /// As [`Builder::build`]; [`Reason::ConfigShared`](crate::Reason::ConfigShared) where it has other options.
+    /// As [`Builder::build`]; [`Reason::ConfigShared`] where it has other options.
     pub fn build_shared(self) -> Result<Client> {
         static BUILDING: PerProcess<Mutex<()>> = PerProcess::new();
         let config = self.finish()?;
