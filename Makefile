@@ -139,9 +139,9 @@ dist-python:
 		$(ZIG)/pip install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.0; }
 	@test -e $(ZIG)/abi3audit || $(ZIG)/pip install --quiet maturin==1.16.0 auditwheel==6.4.2 abi3audit==0.0.21
 	@rm -rf $(TARGET)/wheels && mkdir -p dist/maxcompute
-	@cd python && PATH=$(ZIG):$$PATH CARGO_TARGET_DIR=$(TARGET) CARGO_PROFILE_RELEASE_STRIP=symbols maturin --quiet build \
+	@cd python && PATH=$(ZIG):$$PATH CARGO_TARGET_DIR=$(TARGET) CARGO_PROFILE_RELEASE_STRIP=symbols maturin build --quiet \
 		--release --zig --compatibility manylinux2014 --target $(LINUX) --out $(TARGET)/wheels
-	@cd python && PATH=$(ZIG):$$PATH maturin --quiet sdist --out $(TARGET)/wheels
+	@cd python && PATH=$(ZIG):$$PATH maturin sdist --out $(TARGET)/wheels
 	@$(CARGO) build --quiet -p pinlink-box
 	@python/inspect $(TARGET)/wheels/pinlink-$(VERSION)-*.whl $(TARGET)/wheels/pinlink-$(VERSION).tar.gz \
 		$(TARGET)/debug/pinlink-box $(ZIG) $(PYTHONS)
