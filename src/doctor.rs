@@ -21,7 +21,7 @@ use crate::blocking::Client;
 use crate::config::{Builder, Config, SLICE};
 use crate::drive;
 use crate::environment::{self, Fact, Verdict};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Phase, Reason, Result};
 use crate::origin::{Origin, Scheme};
 use crate::raw::Socket;
 use crate::request::Request;
@@ -480,7 +480,7 @@ impl Examiner<'_> {
                     }
                     _ => tls::failure(&error),
                 };
-                return Err(Error::new(reason, crate::error::Phase::Handshake, detail));
+                return Err(Error::new(reason, Phase::Handshake, detail));
             }
         }
         let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
@@ -522,14 +522,19 @@ fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What a service's first words, or their absence, end with.
+fn at_first_words(reason: Reason, detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(reason, Phase::Receive, detail)
+}
+
 fn silent() -> Error {
     let detail = "the port is open and silent: the service did not say its first word";
-    Error::new(Reason::TimeoutStalled, crate::error::Phase::Receive, detail)
+    at_first_words(Reason::TimeoutStalled, detail)
 }
 
 fn closed() -> Error {
     let detail = "the connection was made and then closed without a word";
-    Error::new(Reason::ConnectClosed, crate::error::Phase::Receive, detail)
+    at_first_words(Reason::ConnectClosed, detail)
 }
 
 /// Reads some first bytes, or says why there are none.
@@ -547,7 +552,7 @@ fn greeting(mut socket: Socket) -> Seen<()> {
     socket.set_timeout(LONGEST);
     let mut bytes = [0; 256];
     let greeting = first_bytes(&mut socket, &mut bytes)?;
-    let of_another = || Error::new(Reason::ProtocolHead, crate::error::Phase::Receive, "what it says is not MySQL's");
+    let of_another = || at_first_words(Reason::ProtocolHead, "what it says is not MySQL's");
     match greeting.get(4..) {
         Some([10, rest @ ..]) => {
             let version = rest.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -562,7 +567,7 @@ fn greeting(mut socket: Socket) -> Seen<()> {
                 _ => "an error of the server's",
             };
             let detail = format!("the server refuses with error {code}: {meaning}");
-            Err(Error::new(Reason::ConnectClosed, crate::error::Phase::Receive, detail))
+            Err(at_first_words(Reason::ConnectClosed, detail))
         }
         _ => Err(of_another()),
     }
@@ -578,11 +583,11 @@ fn agreement(mut socket: Socket) -> Seen<()> {
         [b'N'] => "PostgreSQL's protocol, without TLS",
         [b'E'] => {
             let detail = "the server refuses: too many connections, or this host is not allowed";
-            return Err(Error::new(Reason::ConnectClosed, crate::error::Phase::Receive, detail));
+            return Err(at_first_words(Reason::ConnectClosed, detail));
         }
         _ => {
             let detail = "what it says is not PostgreSQL's";
-            return Err(Error::new(Reason::ProtocolHead, crate::error::Phase::Receive, detail));
+            return Err(at_first_words(Reason::ProtocolHead, detail));
         }
     };
     Ok(((), detail.to_owned(), Verdict::Well))
