@@ -1,20 +1,27 @@
 //! The parts, one by one: what a caller pays before and around the network.
 //!
-//! Only what the public interface reaches: building a request, reading options, finding a pin, and a whole
-//! `send` over loopback against the least server there is, a thread that answers every head with the same
-//! bytes. Comparisons with other clients are in `peers/`.
+//! Building a request, its head and a key, reading options and heads, finding a pin, deciding about another try,
+//! taking a connection and giving it back, and a whole `send` over loopback against the least server there is, a
+//! thread that answers every head with the same bytes. Comparisons with other clients are in `peers/`, counts of
+//! instructions in `instructions/`.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use pinlink::{Builder, Client, Origin, Pin, PinSet, Request};
+use pinlink::parts::{self, Door};
+use pinlink::{Builder, Client, Origin, Part, Pin, PinSet, Profile, Record, Request, Scope, Write as KeyedWrite};
 
 const URL: &str = "https://kms.example/keys/7?version=3";
 /// The hosts of the great pin set.
 const HOSTS: u32 = 10_000;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n";
+/// The cap that threads contend for, and how many they are.
+const CAP: usize = 4;
+const THREADS: u64 = 8;
 
 fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("request");
@@ -82,14 +89,102 @@ fn pins(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One whole call, and a batch, where the server costs next to nothing.
-fn calls(criterion: &mut Criterion) {
-    let address = serve().expect("a port of the loopback interface");
-    let client = Client::builder()
+/// What makes a write the same write: its key, and where each kind of target looks for it.
+fn keys(criterion: &mut Criterion) {
+    let scope = Scope::job("orders of 2026-11-22").expect("a job's key");
+    let mut group = criterion.benchmark_group("keys");
+    group.bench_function("of a number", |bencher| bencher.iter(|| scope.key("insert order", black_box(4711_u64))));
+    group.bench_function("of three parts", |bencher| {
+        bencher.iter(|| scope.key("insert order", [Part::from("berlin"), Part::from(4711_u64), Part::from("a")]));
+    });
+    let content = vec![b'x'; 1024];
+    group.bench_function("of 1 KiB of content", |bencher| {
+        bencher.iter(|| scope.key("insert order", Record::content(black_box(&content))));
+    });
+    let key = scope.key("insert order", 4711);
+    let (post, put) = (Request::post(URL).body("id=4711"), Request::put(URL).body("rows"));
+    let named = Request::put("https://kms.example/orders/_create/{key}").body("{}");
+    for (name, request, profile) in [
+        ("Idempotency-Key", &post, Profile::idempotency_key()),
+        ("a query's parameter", &post, Profile::client_token()),
+        ("a form's field", &post, Profile::client_token_in_form()),
+        ("an object's condition and label", &put, Profile::oss()),
+        ("a document's name", &named, Profile::elasticsearch()),
+    ] {
+        let write = KeyedWrite::new(request.clone(), &key, &profile);
+        group.bench_function(format!("into {name}"), |bencher| {
+            bencher.iter(|| parts::keyed(black_box(&write)).expect("a request that takes its key"));
+        });
+    }
+    group.finish();
+}
+
+fn retries(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("another try");
+    let now = Instant::now();
+    for status in [200, 503] {
+        group.bench_function(format!("after {status}"), |bencher| {
+            bencher.iter(|| parts::is_sent_again(black_box(status), now));
+        });
+    }
+    group.finish();
+}
+
+/// A client of one literal address.
+fn client(address: SocketAddr, connections: usize) -> Client {
+    Client::builder()
         .hosts([format!("http://{address}")])
         .allow_addresses(["127.0.0.0/8"])
+        .max_connections(connections)
         .build()
-        .expect("a client of one literal address");
+        .expect("a client of one literal address")
+}
+
+fn heads(criterion: &mut Criterion, address: SocketAddr) {
+    let request = Request::get(&format!("http://{address}/keys/7?version=3")).header("x-trace", "7");
+    let door = Door::of(&client(address, CAP), &request).expect("its own origin");
+    let mut group = criterion.benchmark_group("heads");
+    let mut wire = Vec::new();
+    group.bench_function("of a request, written", |bencher| {
+        bencher.iter(|| {
+            wire.clear();
+            door.write_head(black_box(&request), &mut wire);
+        });
+    });
+    group.bench_function("of an answer, read", |bencher| {
+        bencher.iter(|| parts::read_head(black_box(HEAD.as_bytes())).expect("a whole head"));
+    });
+    group.finish();
+}
+
+/// A connection that is idle, taken and given back: by one, and by more than there are connections.
+fn leases(criterion: &mut Criterion, address: SocketAddr) {
+    let request = Request::get(&format!("http://{address}/"));
+    let door = Door::of(&client(address, CAP), &request).expect("its own origin");
+    let mut group = criterion.benchmark_group("lease and return");
+    group.bench_function("1 thread", |bencher| bencher.iter(|| door.lease_and_end().expect("a connection")));
+    group.bench_function(format!("{THREADS} threads, {CAP} connections"), |bencher| {
+        bencher.iter_custom(|leases| {
+            let (each, start) = (leases.div_ceil(THREADS), Barrier::new(THREADS as usize));
+            let lease = || {
+                start.wait();
+                let begun = Instant::now();
+                (0..each).for_each(|_| door.lease_and_end().expect("a connection"));
+                begun.elapsed()
+            };
+            let longest = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(lease)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).max()
+            });
+            longest.unwrap_or(Duration::ZERO).mul_f64(leases as f64 / (each * THREADS) as f64)
+        });
+    });
+    group.finish();
+}
+
+/// One whole call, and a batch, where the server costs next to nothing.
+fn calls(criterion: &mut Criterion, address: SocketAddr) {
+    let client = client(address, 8);
     let request = Request::get(&format!("http://{address}/answer"));
     let rows = vec![request.clone(); 1000];
     let mut group = criterion.benchmark_group("calls");
@@ -130,6 +225,11 @@ fn main() {
     requests(&mut criterion);
     options(&mut criterion);
     pins(&mut criterion);
-    calls(&mut criterion);
+    keys(&mut criterion);
+    retries(&mut criterion);
+    let address = serve().expect("a port of the loopback interface");
+    heads(&mut criterion, address);
+    leases(&mut criterion, address);
+    calls(&mut criterion, address);
     criterion.final_summary();
 }

@@ -22,7 +22,7 @@ use crate::error::{Delivery, Reason, Result};
 use crate::event::Counters;
 use crate::limit::Place;
 use crate::request::{OwnFields, Request};
-use crate::response::{Headers, Trailers};
+use crate::response::{Headers, PACKED_BODY, Trailers};
 use crate::stream::{Io, Meter};
 use crate::sys;
 use crate::upload::{UNREADABLE, Upload};
@@ -123,6 +123,7 @@ pub(crate) struct Answer {
     /// Whether it came before the request was out.
     pub(crate) is_early: bool,
     pub(crate) head_at: Instant,
+    pub(crate) ended_at: Instant,
 }
 
 /// An answer whose head has come, and where the reading of its body stands.
@@ -180,12 +181,30 @@ impl Connection {
     ) -> Result<Answer> {
         let mut watch = Watch::new(bounds, &self.meter, now);
         let mut begun = self.begin(request, own, expects, bounds, &mut watch).await?;
+        if begun.is_at_hand(&self.buffer, bounds) {
+            let Begun { head, head_at, sent_whole, .. } = begun;
+            let (headers, body) = head.fields.finish_with(&self.buffer);
+            self.buffer.clear();
+            self.end(sent_whole && head.keeps);
+            let (status, trailers) = (head.status, Trailers::default());
+            return Ok(Answer {
+                status,
+                headers,
+                body,
+                trailers,
+                is_cut: false,
+                is_early: !sent_whole,
+                head_at,
+                ended_at: head_at,
+            });
+        }
         let mut body = Vec::new();
         let is_cut = self.read_whole(&mut begun, &mut body, bounds, &mut watch).await?;
         let Begun { head, head_at, sent_whole, .. } = begun;
         let trailers = self.take_trailers();
         let (headers, body) = head.fields.finish(body);
-        Ok(Answer { status: head.status, headers, body, trailers, is_cut, is_early: !sent_whole, head_at })
+        let (status, ended_at) = (head.status, Instant::now());
+        Ok(Answer { status, headers, body, trailers, is_cut, is_early: !sent_whole, head_at, ended_at })
     }
 
     /// Sends one request and reads the head of its answer.
@@ -632,19 +651,30 @@ impl Connection {
         };
         if ended {
             begun.rest = Rest::Nothing;
-            self.is_clean = begun.sent_whole && begun.head.keeps && self.buffer.is_empty();
-            if self.buffer.capacity() > KEPT_BUFFER {
-                self.buffer = Vec::new();
-            }
-            if self.outgoing.capacity() > KEPT_BUFFER {
-                self.outgoing = Vec::new();
-            }
+            self.end(begun.sent_whole && begun.head.keeps);
         }
         Ok(ended)
+    }
+
+    /// An answer has ended. `is_kept` says that both sides have done their part, so that another exchange may follow.
+    fn end(&mut self, is_kept: bool) {
+        self.is_clean = is_kept && self.buffer.is_empty();
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        }
+        if self.outgoing.capacity() > KEPT_BUFFER {
+            self.outgoing = Vec::new();
+        }
     }
 }
 
 impl Begun {
+    /// Whether all of the body has come with the head, is small, and nothing came behind it: so it is with most answers.
+    fn is_at_hand(&self, buffer: &[u8], bounds: &Bounds) -> bool {
+        let is_all = matches!(self.rest, Rest::Length(length) if length == buffer.len() as u64);
+        is_all && buffer.len() <= PACKED_BODY.min(Keeping::most(self.head.status, bounds))
+    }
+
     /// How long the body is, where the far side has said so.
     pub(crate) fn length(&self) -> Option<u64> {
         match self.rest {

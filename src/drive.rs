@@ -86,6 +86,8 @@ struct Turn {
     may_wait: Cell<bool>,
     missed: Cell<Missed>,
     wake_at: Cell<Option<Instant>>,
+    /// When the time was looked at last.
+    looked_at: Cell<Option<Instant>>,
 }
 
 /// The socket, and the events on it, that a poll could not do without.
@@ -105,6 +107,7 @@ impl Turn {
             may_wait: Cell::new(false),
             missed: Cell::new(NOTHING),
             wake_at: Cell::new(None),
+            looked_at: Cell::new(None),
         }
     }
 
@@ -181,11 +184,19 @@ pub(crate) struct Alarm(Option<Pin<Box<tokio::time::Sleep>>>);
 impl Alarm {
     /// Ready once `at` has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.poll_at(cx, at, Instant::now())
+    }
+
+    /// The same where the time has just been looked at.
+    pub(crate) fn poll_at(&mut self, cx: &mut Context<'_>, at: Instant, now: Instant) -> Poll<()> {
         if is_driven() {
-            if Instant::now() >= at {
+            if now >= at {
                 return Poll::Ready(());
             }
-            TURN.with(|turn| turn.wake_at.set(Some(turn.wake_at.get().map_or(at, |earlier| earlier.min(at)))));
+            TURN.with(|turn| {
+                turn.wake_at.set(Some(turn.wake_at.get().map_or(at, |earlier| earlier.min(at))));
+                turn.looked_at.set(Some(now));
+            });
             return Poll::Pending;
         }
         let sleep = match &mut self.0 {
@@ -326,6 +337,7 @@ fn drive<F: Future>(future: F, is_interrupted: impl Fn() -> bool) -> Option<F::O
         TURN.with(|turn| {
             turn.missed.set(NOTHING);
             turn.wake_at.set(None);
+            turn.looked_at.set(None);
         });
         let polled = future.as_mut().poll(&mut cx);
         drop(driving);
@@ -354,7 +366,9 @@ fn drive<F: Future>(future: F, is_interrupted: impl Fn() -> bool) -> Option<F::O
 /// Waits for what the last poll missed. Where only an answer is awaited, the wait is the next read itself.
 fn wait(signal: &Signal) {
     TURN.with(|turn| {
-        let left = turn.wake_at.get().map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
+        // Whoever set the alarm has looked at the time in the poll that has just ended.
+        let now = || turn.looked_at.take().unwrap_or_else(Instant::now);
+        let left = turn.wake_at.get().map_or(SLICE, |at| at.saturating_duration_since(now()));
         let missed = turn.missed.get();
         if missed.events == 0 {
             signal.park(left.min(SLICE));

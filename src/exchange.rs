@@ -347,7 +347,7 @@ impl Core {
         let mut in_progress: Option<Box<Taken>> = None;
         let mut expects = request.expects();
         let last_send = request.keying().and_then(|keying| keying.forgotten_at).map_or(deadline, |at| at.min(deadline));
-        let limits = Limits { deadline, last_send, timeout, begun };
+        let mut limits = Limits { deadline, last_send, timeout, begun, tried_at: begun };
         loop {
             let signed = match request.as_signed() {
                 Ok(signed) => signed,
@@ -366,6 +366,7 @@ impl Core {
                     // RFC 9110 10.1.1: it does not know the question; nothing of the body has left.
                     expects = false;
                     delivery = delivery.and(Delivery::Answered);
+                    limits.tried_at = Instant::now();
                     continue;
                 }
                 Ok(taken) => {
@@ -378,14 +379,13 @@ impl Core {
                     (ending, Instant::now())
                 }
             };
-            let random = fastrand::f64();
-            let verdict = match request.content().is_at_hand() {
-                true => {
-                    let mut budget = site.budget();
+            let verdict = match ending.is_last() || !request.content().is_at_hand() {
+                true => Verdict::Return,
+                false => {
+                    let (mut budget, random) = (site.budget(), fastrand::f64());
                     let tries = attempt - polls;
                     retry::decide(&terms, safety, ending, tries, replaced, now, last_send, &mut budget, random)
                 }
-                false => Verdict::Return,
             };
             match verdict {
                 Verdict::Return => {
@@ -408,6 +408,7 @@ impl Core {
                 Verdict::Replace => {
                     replaced += 1;
                     self.counters.replaced.one();
+                    limits.tried_at = now;
                 }
                 Verdict::Again(at) => {
                     attempt += 1;
@@ -423,6 +424,7 @@ impl Core {
                     // What was answered is not needed any more; its connection may be.
                     in_progress = tried.ok().filter(|_| waits).map(Box::new);
                     drive::sleep_until(at).await;
+                    limits.tried_at = Instant::now();
                 }
             }
         }
@@ -436,9 +438,9 @@ impl Core {
         expects: bool,
         limits: Limits,
     ) -> Result<Taken, (Error, bool)> {
-        let Limits { deadline, last_send, timeout, begun } = limits;
+        let Limits { deadline, last_send, timeout, begun, tried_at } = limits;
         // Pinned here first: a span around a pointer costs nothing, around the future it would move a kilobyte.
-        let leased = pin!(site.lease(drive::is_driven(), last_send, timeout))
+        let leased = pin!(site.lease(drive::is_driven(), tried_at, last_send, timeout))
             .instrument(tracing::debug_span!("lease", host = %site.label))
             .await;
         let leased = leased.map_err(|error| (error, false))?;
@@ -483,9 +485,8 @@ impl Core {
         if WHOLE {
             let exchanged =
                 pin!(connection.exchange(request, &site.own, expects, &bounds, leased_at)).instrument(span).await;
-            let Answer { status, headers, body, trailers, is_cut, is_early, head_at } =
+            let Answer { status, headers, body, trailers, is_cut, is_early, head_at, ended_at } =
                 exchanged.map_err(|error| failed(error, connection))?;
-            let ended_at = Instant::now();
             site.learn(status, &trace, leased_at, head_at, was_idle.then_some(idle_since));
             trace.is_without_body = expects && !connection.has_begun_body();
             trace.is_early = is_early;
@@ -586,6 +587,8 @@ struct Limits {
     last_send: Instant,
     timeout: Duration,
     begun: Instant,
+    /// When this try began.
+    tried_at: Instant,
 }
 
 fn late(timeout: Duration) -> Error {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use h2::client::{Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Ping, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Parts;
@@ -482,7 +482,7 @@ impl Exchange {
         let has_ended = body.is_end_stream();
         let length = match has_ended {
             true => Some(0),
-            false => headers.get("content-length").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
+            false => head.headers.get(header::CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok()),
         };
         let (trailers, piece) = (Trailers::default(), Bytes::new());
         Ok(Exchange {

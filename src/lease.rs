@@ -27,15 +27,15 @@ const TURNS: usize = 64;
 
 impl Site {
     /// What carries one exchange: a connection of its own, idle or new, or a stream; or the wait for either.
-    /// `is_driven` says that the caller drives it on its own thread.
+    /// `is_driven` says that the caller drives it on its own thread; it asks at `begun`.
     pub(crate) async fn lease(
         self: &Arc<Self>,
         is_driven: bool,
+        begun: Instant,
         deadline: Instant,
         timeout: Duration,
     ) -> Result<Leased> {
         let caller = Caller::enter(self, is_driven)?;
-        let begun = Instant::now();
         let patience = begun + self.shared.config.acquire_timeout;
         let until = patience.min(deadline);
         let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());

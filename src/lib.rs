@@ -38,6 +38,9 @@ mod life;
 mod limit;
 mod memory;
 mod origin;
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
 mod pin_set;
 mod pins;
 mod policy;

@@ -95,6 +95,9 @@ pub(crate) async fn resolve_declared(config: Config) -> Result<PinSet> {
 }
 
 async fn look_up(lookup: &Arc<Lookup>, hosts: Vec<Box<str>>, config: &Config) -> Result<PinSet> {
+    if let Some(found) = lookup.without_asking(&hosts) {
+        return Ok(found);
+    }
     let task = process::spawn(Arc::clone(lookup).all(hosts))?;
     // The look-ups bound themselves; the grace is for the system's resolver, which is asked last.
     let latest = Instant::now() + config.resolve_timeout + config.resolve_jitter + 2 * config.resolve_attempt_timeout;
@@ -243,7 +246,7 @@ impl Life {
             warms.push(process::spawn(async move {
                 let mut leases = Vec::new();
                 for _ in 0..share {
-                    match site.lease(is_driven, deadline, timeout).await {
+                    match site.lease(is_driven, Instant::now(), deadline, timeout).await {
                         Ok(lease) => leases.push(lease),
                         Err(error) => {
                             tracing::warn!(host = %site.label, reason = error.reason().as_str(), "prewarming failed");

@@ -148,8 +148,9 @@ pub(crate) fn check_visible(what: &str, text: &str) -> Result<()> {
     if text.is_empty() {
         return Err(Error::input(format!("the {what} is empty")));
     }
-    match text.chars().find(|&c| c <= ' ' || c == '\u{7f}' || c == '\\') {
-        Some(bad) => Err(Error::input(format!("the {what} holds {bad:?}"))),
+    // All of them are single bytes, and no part of a longer character is one.
+    match text.bytes().find(|&b| b <= b' ' || b == 0x7f || b == b'\\') {
+        Some(bad) => Err(Error::input(format!("the {what} holds {:?}", char::from(bad)))),
         None => Ok(()),
     }
 }

@@ -133,7 +133,8 @@ impl Lookup {
     /// Resolves all names, a few at once. Fails with one error that lists every name without an address.
     pub(crate) async fn all(self: Arc<Self>, hosts: Vec<Box<str>>) -> Result<PinSet> {
         let deadline = Instant::now() + self.timeout;
-        if !hosts.is_empty() {
+        // A sleep of nothing lasts until the next tick of the runtime's clock.
+        if !hosts.is_empty() && !self.jitter.is_zero() {
             tokio::time::sleep(full_jitter(self.jitter, fastrand::f64())).await;
         }
         // A task exists only while its name is looked up: ten thousand that wait would cost as much as all answers.
@@ -177,15 +178,31 @@ impl Lookup {
         }
     }
 
+    /// The pins of names that no server is asked for, where all of them are such and may be used.
+    pub(crate) fn without_asking(&self, hosts: &[Box<str>]) -> Option<PinSet> {
+        let mut set = PinSet::default();
+        for host in hosts {
+            set.insert(host, self.evident(host)?.ok()?).ok()?;
+        }
+        Some(set)
+    }
+
+    /// What a name itself tells: an address, or that it is this machine.
+    fn evident(&self, host: &str) -> Option<Result<Pin>> {
+        let address = match host.parse::<IpAddr>() {
+            Ok(address) => address,
+            // RFC 6761 6.3: never a question for a name server.
+            Err(_) if host == "localhost" || host.ends_with(".localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Err(_) => return None,
+        };
+        Some(self.allowed(host, Pin::by_hand(vec![address], PinSet::now())))
+    }
+
     /// Resolves one name, or reads what this process has found out a moment ago.
     /// What was found before `since` is of no use: those addresses have failed since.
     pub(crate) async fn one(&self, host: &str, since: Option<Instant>, deadline: Instant) -> Result<Pin> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return self.allowed(host, Pin::by_hand(vec![address], PinSet::now()));
-        }
-        if host == "localhost" || host.ends_with(".localhost") {
-            // RFC 6761 6.3: never a question for a name server.
-            return self.allowed(host, Pin::by_hand(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], PinSet::now()));
+        if let Some(evident) = self.evident(host) {
+            return evident;
         }
         let query = Query { host: host.into(), family: self.family as u8, servers: Arc::clone(&self.servers) };
         let flight = flights()?.of(&query);

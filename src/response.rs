@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::error::{Delivery, Error, Phase, Reason, Result};
 
 /// Bodies up to this size share one allocation with the headers, so that a kept answer holds what it needs and not the
 /// buffer it was read into.
-const PACKED_BODY: usize = 16 * 1024;
+pub(crate) const PACKED_BODY: usize = 16 * 1024;
 
 /// The header fields of an answer, in the order in which they came, packed into one block of memory: cheap to make, to
 /// keep, to drop and to hand to another language.
@@ -24,12 +25,28 @@ pub struct Headers {
     fields: Box<[Field]>,
 }
 
-/// Where a field stands in the block: its name from `start`, its value right behind.
+/// Where a field stands in the block.
 #[derive(Clone, Copy, Debug)]
 struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// A header section is at most `max_headers`, far below 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Span {
     start: u32,
-    name: u32,
-    value: u32,
+    length: u32,
+}
+
+impl Span {
+    fn new(start: usize, length: usize) -> Span {
+        Span { start: start as u32, length: length as u32 }
+    }
+
+    fn of(self, block: &[u8]) -> &[u8] {
+        &block[self.start as usize..(self.start + self.length) as usize]
+    }
 }
 
 /// [`Headers`] in the making.
@@ -45,35 +62,69 @@ impl Packing {
         Packing { block: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
-    // Eight fields in most answers: a call for each costs as much as the copying.
+    /// The same for the head of an answer as it came: one copy of all of it, in which [`Packing::note`] marks the fields.
+    pub(crate) fn of_head(head: &[u8], fields: usize, room: usize) -> Packing {
+        let mut packing = Packing::new(fields, head.len() + room);
+        packing.block.extend_from_slice(head);
+        packing
+    }
+
+    // Eight fields in most answers: a call for each costs as much as the work.
     #[inline(always)]
+    pub(crate) fn note(&mut self, name: Range<usize>, value: Range<usize>) {
+        lowercase(&mut self.block[name.clone()]);
+        self.fields.push(Field { name: Span::new(name.start, name.len()), value: Span::new(value.start, value.len()) });
+    }
+
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         let start = self.block.len();
         self.block.extend_from_slice(name.as_bytes());
-        self.block[start..].make_ascii_lowercase();
         self.block.extend_from_slice(value);
-        // A header section is at most `max_headers`, far below 4 GiB.
-        self.fields.push(Field { start: start as u32, name: name.len() as u32, value: value.len() as u32 });
+        let middle = start + name.len();
+        self.note(start..middle, middle..middle + value.len());
     }
 
     /// Done: the fields, and the body, behind them in the same block where it is small.
-    pub(crate) fn finish(mut self, body: Vec<u8>) -> (Headers, Bytes) {
-        let size = self.block.len();
-        let is_small = body.len() <= PACKED_BODY;
-        if is_small {
-            self.block.extend_from_slice(&body);
+    pub(crate) fn finish(self, body: Vec<u8>) -> (Headers, Bytes) {
+        match body.len() {
+            ..=PACKED_BODY => self.finish_with(&body),
+            _ => (self.finish_with(&[]).0, Bytes::from(body)),
         }
+    }
+
+    /// The same with a body that is copied.
+    pub(crate) fn finish_with(mut self, body: &[u8]) -> (Headers, Bytes) {
+        let size = self.block.len();
+        self.block.extend_from_slice(body);
         let packed = Bytes::from(self.block);
-        let body = if is_small { packed.slice(size..) } else { Bytes::from(body) };
+        let body = packed.slice(size..);
         (Headers { packed, fields: self.fields.into() }, body)
     }
 }
 
+/// As `make_ascii_lowercase`, eight bytes at a time: names are too short for anything wider.
+fn lowercase(name: &mut [u8]) {
+    name.as_chunks_mut().0.iter_mut().for_each(lowercase_eight);
+    match name.last_chunk_mut() {
+        // Some of them for the second time, which changes nothing.
+        Some(last) => lowercase_eight(last),
+        None => name.make_ascii_lowercase(),
+    }
+}
+
+fn lowercase_eight(chunk: &mut [u8; 8]) {
+    const EACH: u64 = u64::MAX / 255;
+    let bytes = u64::from_ne_bytes(*chunk);
+    let low = bytes & (0x7f * EACH);
+    // The highest bit of each byte says: at least `A`, above `Z`.
+    let (from_a, above_z) = (low + 0x3f * EACH, low + 0x25 * EACH);
+    let is_upper = (from_a ^ above_z) & !bytes & (0x80 * EACH);
+    *chunk = (bytes | (is_upper >> 2)).to_ne_bytes();
+}
+
 impl Headers {
     fn at(&self, field: &Field) -> (&str, &[u8]) {
-        let (start, name, value) = (field.start as usize, field.name as usize, field.value as usize);
-        let text = std::str::from_utf8(&self.packed[start..start + name]).unwrap_or_default();
-        (text, &self.packed[start + name..start + name + value])
+        (std::str::from_utf8(field.name.of(&self.packed)).unwrap_or_default(), field.value.of(&self.packed))
     }
 
     /// The same without the fields that told of a body's coding, which has been undone.
@@ -275,6 +326,12 @@ mod tests {
         let fields: Vec<_> = headers.iter().collect();
         assert_eq!(fields, [("x-a", &b"1"[..]), ("x-a", b"2"), ("x-b", b"")]);
         assert_eq!((headers.get("X-A"), headers.get("x-c"), &body[..]), (Some(&b"1"[..]), None, &b"body"[..]));
+        let upper: Vec<u8> = (0..=255).collect();
+        for length in [0, 7, 8, 9, 64, 256] {
+            let mut lower = upper[..length].to_vec();
+            lowercase(&mut lower);
+            assert_eq!(lower, upper[..length].to_ascii_lowercase());
+        }
         let large = vec![7; PACKED_BODY + 1];
         let at = large.as_ptr();
         assert_eq!(packing().finish(large).1.as_ptr(), at);

@@ -36,6 +36,17 @@ pub(crate) enum Ending {
     Settled,
 }
 
+impl Ending {
+    /// Whether this ends the call, whatever the terms are: so do most answers.
+    pub(crate) fn is_last(self) -> bool {
+        match self {
+            Ending::Settled => true,
+            Ending::Answered { status, .. } => !asks_again(status) && status != 421,
+            _ => false,
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -72,6 +83,9 @@ pub(crate) fn decide(
     budget: &mut Budget,
     random: f64,
 ) -> Verdict {
+    if ending.is_last() {
+        return Verdict::Return;
+    }
     // What never left costs the target nothing, so it draws on no budget: attempts and deadline bound it.
     let (asked_to_wait, is_free) = match ending {
         Ending::Failed { reason, delivery: Delivery::NotSent, reused: true }

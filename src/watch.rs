@@ -51,11 +51,7 @@ pub(crate) struct Keeping {
 impl Keeping {
     /// The rule for a body of this length, if the far side has announced one; memory for it is reserved.
     pub(crate) fn new(status: StatusCode, length: Option<u64>, bounds: &Bounds, body: &mut Vec<u8>) -> Result<Keeping> {
-        let is_failure = status.as_u16() >= 400;
-        let most = match is_failure {
-            true => bounds.max_error_body.min(bounds.max_body).max(bounds.understood),
-            false => bounds.max_body,
-        };
+        let (is_failure, most) = (is_failure(status), Keeping::most(status, bounds));
         if let Some(length) = length.filter(|length| *length > 0) {
             let fits = usize::try_from(length).ok().filter(|length| *length <= most);
             if fits.is_none() && !is_failure {
@@ -67,6 +63,14 @@ impl Keeping {
         Ok(Keeping { most, is_failure })
     }
 
+    /// How much is kept.
+    pub(crate) fn most(status: StatusCode, bounds: &Bounds) -> usize {
+        match is_failure(status) {
+            true => bounds.max_error_body.min(bounds.max_body).max(bounds.understood),
+            false => bounds.max_body,
+        }
+    }
+
     /// Whether that was all, and if so whether it was cut; an error where more comes than may be.
     pub(crate) fn judge(&self, ended: bool, got: usize) -> Result<Option<bool>> {
         match got {
@@ -76,6 +80,10 @@ impl Keeping {
             _ => Ok(None),
         }
     }
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    status.as_u16() >= 400
 }
 
 fn over(most: usize) -> Error {
@@ -154,11 +162,12 @@ impl Watch {
 
     /// Ready with an error when the call's time is over or nothing has moved for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
+        let now = Instant::now();
         if meter.moved() - self.moved >= self.min_progress {
-            self.begin_window(meter, Instant::now());
+            self.begin_window(meter, now);
         }
         let stalls = self.moved_at + self.stall;
-        if self.alarm.poll(cx, stalls.min(self.deadline)).is_pending() {
+        if self.alarm.poll_at(cx, stalls.min(self.deadline), now).is_pending() {
             return Poll::Pending;
         }
         if stalls < self.deadline && meter.queued() < self.queued {

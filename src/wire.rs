@@ -89,7 +89,7 @@ pub(crate) fn parse_head(bytes: &[u8], max_bytes: usize, max_fields: usize, to_h
         return Ok(Parsed::Interim { length, is_continue: status == StatusCode::CONTINUE });
     }
     let is_http_10 = response.version == Some(0);
-    let head = Box::new(understand(status, response.headers, length, is_http_10, to_head)?);
+    let head = Box::new(understand(status, response.headers, &bytes[..length], is_http_10, to_head)?);
     Ok(Parsed::Final(head, length))
 }
 
@@ -97,17 +97,22 @@ pub(crate) fn parse_head(bytes: &[u8], max_bytes: usize, max_fields: usize, to_h
 fn understand(
     status: StatusCode,
     headers: &[httparse::Header<'_>],
-    size: usize,
+    bytes: &[u8],
     is_http_10: bool,
     to_head: bool,
 ) -> Result<Head, Fault> {
-    let mut fields = Packing::new(headers.len(), size + SMALL_BODY);
+    let mut fields = Packing::of_head(bytes, headers.len(), SMALL_BODY);
+    // Names and values are parts of these bytes; an empty one is anywhere.
+    let place = |part: &[u8]| {
+        let start = if part.is_empty() { 0 } else { part.as_ptr().addr() - bytes.as_ptr().addr() };
+        start..start + part.len()
+    };
     let mut length = None;
     let mut chunked = false;
     let mut keeps = !is_http_10;
     let mut max_idle = None;
     for header in headers {
-        fields.push(header.name, header.value);
+        fields.note(place(header.name.as_bytes()), place(header.value));
         // By their length first: few fields have one of these.
         match header.name.len() {
             14 if header.name.eq_ignore_ascii_case("content-length") => {

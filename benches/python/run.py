@@ -46,7 +46,7 @@ def main(target: Path, arguments: list[str]) -> int:
     if not python.exists():
         venv.create(folder / "venv", with_pip=True)
     for requirement in (HERE / "requirements.txt").read_text().split():
-        install(python, requirement, folder / requirement.split("==")[0])
+        install(python, requirement, folder / requirement.partition("==")[0].partition("[")[0])
     lay_out(target, folder / "pinlink")
     worker = [str(python), str(HERE / "worker.py"), str(folder)]
     program = [str(target / "release" / "pinlink-peers"), "--language", "python", *arguments, "--", *worker]

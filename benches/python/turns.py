@@ -6,18 +6,29 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
 import peers
+from awaited import Loop
+from calls import Call, Peer
 
-Figures = dict[str, float]
-Turn = Callable[[int, float], Figures]
-"""So many calls or more, for so many seconds or longer."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-WARM_UP_CALLS = 1000
-WARM_UP_SECONDS = 2.0
+    from batches import Batch
+    from blocking import Get
+
+    Figures = dict[str, Any]
+    Turn = Callable[[int, float], Figures]
+    """So many calls or more, for so many seconds or longer."""
+
+PATIENCE = 2.0
+"""A batch takes no longer, unless it is small already: the slowest peers would take half a minute for one."""
+WARM_UP_SECONDS = 0.5
+"""Nothing compiles while it runs: what takes longer is slow, not cold."""
 
 
 def tell(folder: str) -> None:
@@ -40,41 +51,45 @@ def tell(folder: str) -> None:
             print(json.dumps(line))
 
 
-def quantile(ordered: list[int], part: float) -> float:
-    """A quantile of sorted values, interpolated."""
-    at = part * (len(ordered) - 1)
-    below = int(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
-
-
-def one_by_one(get: peers.Get) -> Turn:
+def one_by_one(get: Get, call: Call) -> Turn:
     """Turns of single calls, each with its time."""
 
     def turn(count: int, _seconds: float) -> Figures:
-        clock, times = time.perf_counter_ns, []
+        clock, check, times = time.perf_counter_ns, call.check, []
         begun = clock()
         for _ in range(count):
             sent = clock()
-            body = get()
+            answer = get()
             times.append(clock() - sent)
-            if body != peers.BODY:
-                raise ValueError("the body is another one")
-        seconds = (clock() - begun) / 1e9
-        times.sort()
-        p50, p99 = quantile(times, 0.5) / 1e3, quantile(times, 0.99) / 1e3
-        return {"requests": count, "seconds": seconds, "p50_us": p50, "p99_us": p99}
+            check(answer)
+        return {"requests": count, "seconds": (clock() - begun) / 1e9, "latencies_ns": times}
 
     return turn
 
 
-def at_once(batch: peers.Batch) -> Turn:
+def one_by_one_awaited(loop: Loop, call: Call) -> Turn:
+    """The same where each call is awaited."""
+
+    async def calls(count: int) -> Figures:
+        clock, get, check, times = time.perf_counter_ns, loop.get, call.check, []
+        begun = clock()
+        for _ in range(count):
+            sent = clock()
+            answer = await get()
+            times.append(clock() - sent)
+            check(answer)
+        return {"requests": count, "seconds": (clock() - begun) / 1e9, "latencies_ns": times}
+
+    return lambda count, _seconds: loop.run(calls(count))
+
+
+def at_once(batch: Batch, call: Call) -> Turn:
     """Turns of batches until the time is over; smaller ones where one would take much longer than that."""
     each = [0.0]
 
     def turn(count: int, at_least: float) -> Figures:
-        if each[0] > 0.0 and at_least > 0.0:
-            count = min(count, max(4 * peers.CONNECTIONS, int(at_least / each[0])))
+        if each[0] > 0.0:
+            count = min(count, max(4 * call.at_once, int((at_least or PATIENCE) / each[0])))
         requests, begun = 0, time.perf_counter()
         while requests == 0 or time.perf_counter() - begun < at_least:
             batch(count)
@@ -86,17 +101,16 @@ def at_once(batch: peers.Batch) -> Turn:
     return turn
 
 
-def in_threads(gets: list[peers.Get]) -> Turn:
+def in_threads(gets: list[Get], call: Call) -> Turn:
     """Turns of as many threads as there are callers, which share the calls."""
 
     def turn(count: int, _seconds: float) -> Figures:
         each, failures = count // len(gets), []
 
-        def work(get: peers.Get) -> None:
+        def work(get: Get) -> None:
             try:
                 for _ in range(each):
-                    if get() != peers.BODY:
-                        raise ValueError("the body is another one")
+                    call.check(get())
             except Exception as failure:
                 failures.append(failure)
 
@@ -114,36 +128,43 @@ def in_threads(gets: list[peers.Get]) -> Turn:
     return turn
 
 
-def warm(turn: Turn) -> None:
-    """Turns until caches are warm, and whatever adapts has adapted."""
-    begun = time.perf_counter()
-    for _ in range(10):
-        turn(WARM_UP_CALLS // 10, 0.0)
-        if time.perf_counter() - begun > WARM_UP_SECONDS:
-            return
+def warm(turn: Turn, count: int) -> None:
+    """So many calls or more, until the last tenths were no faster: caches are warm, and what adapts has adapted."""
+    best, since, calls, part = float("inf"), 0, 0, max(count // 10, 1)
+    latest = time.perf_counter() + WARM_UP_SECONDS
+    while (calls < count or since < 3) and time.perf_counter() < latest:
+        figures = turn(part, 0.0)
+        each = figures["seconds"] / figures["requests"]
+        since = 0 if each < 0.95 * best else since + 1
+        best = min(best, each)
+        calls += part
 
 
-def made(workload: str, name: str, url: str, ca: str) -> Turn:
+def made(peer: Peer, workload: str, call: Call) -> Turn:
     """The peer's turns."""
-    if workload == "sync":
-        return one_by_one(peers.SYNC[name].make(url, ca))
-    if workload == "many":
-        return at_once(peers.MANY[name].make(url, ca))
-    return in_threads(peers.THREADS[name].make(url, ca))
+    if workload == "threads":
+        return in_threads(peer.make(call), call)
+    if workload in ("http2", "crossing") or workload.startswith("many-"):
+        return at_once(peer.make(call), call)
+    if isinstance(peer, peers.Awaited):
+        return one_by_one_awaited(Loop(peer.make, call), call)
+    return one_by_one(peer.make(call), call)
 
 
-def serve(workload: str, name: str, url: str, ca: str) -> None:
+def serve(folder: str, workload: str, name: str, call: Call) -> None:
     """Make the peer when the first line comes, and take turns until the input ends."""
+    peer = peers.WORKLOADS[workload][name]
+    peer.enter(folder)
     turn: Turn | None = None
     for line in sys.stdin:
-        answer: Figures | dict[str, str] = {}
+        answer: Figures = {}
         try:
-            turn = turn or made(workload, name, url, ca)
-            if line.strip() == "warm":
-                warm(turn)
+            turn = turn or made(peer, workload, call)
+            first, second = line.split()
+            if first == "warm":
+                warm(turn, int(second))
             else:
-                count, milliseconds = line.split()
-                answer = turn(int(count), int(milliseconds) / 1e3)
+                answer = turn(int(first), int(second) / 1e3)
         except Exception as failure:
             answer = {"error": f"{type(failure).__name__}: {failure}"}
         print(json.dumps(answer), flush=True)

@@ -1,19 +1,19 @@
 """Runs one peer, as `benches/peers/src/worker.rs` asks for it.
 
 ``worker.py FOLDER peers`` prints who takes part. ``worker.py FOLDER run WORKLOAD PEER URL CA`` makes that peer and
-reads lines from stdin: ``warm``, or ``COUNT MILLISECONDS`` for a turn; each is answered with a line of JSON. FOLDER
-holds a folder for each distribution: only the peer's own is on its path, so that none replaces a module of another's.
+reads lines from stdin: ``warm COUNT``, or ``COUNT MILLISECONDS`` for a turn; each is answered with a line of JSON.
+FOLDER holds a folder for each distribution: only the peer's own is on its path, so that none replaces a module of
+another's.
 """
 
 import sys
 
-import peers
+from calls import Call, Peer
 
 
-def start(peer: str, url: str, ca: str) -> None:
+def start(peer: Peer, call: Call) -> None:
     """What a process does that wants one answer; its exit code says whether it got it."""
-    if peers.START[peer].make(url, ca)() != peers.BODY:
-        sys.exit("the body is another one")
+    call.check(peer.make(call)())
 
 
 def main(folder: str, command: str, *arguments: str) -> None:
@@ -23,14 +23,17 @@ def main(folder: str, command: str, *arguments: str) -> None:
 
         turns.tell(folder)
         return
-    workload, peer, url, ca = arguments
-    peers.enter(folder, peers.WORKLOADS[workload][peer])
+    workload, name, url, ca = arguments
+    call = Call(workload, url, ca)
     if workload == "start":
-        start(peer, url, ca)
+        from starting import START
+
+        START[name].enter(folder)
+        start(START[name], call)
     else:
         import turns
 
-        turns.serve(workload, peer, url, ca)
+        turns.serve(folder, workload, name, call)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ pub(crate) fn languages(runs: &[Run]) -> Result<Option<Drawing>> {
     Ok(Some(Drawing { size, inside, title, said: said.join(". ") }))
 }
 
-/// How cost grows: the first drawn figure with a target of each workload.
+/// How cost grows: of each workload the figure that has a target, or its CPU.
 pub(crate) fn growth(runs: &[Run]) -> Result<Option<Drawing>> {
     let Some(run) = runs.iter().find(|run| run.language == "growth") else { return Ok(None) };
     let panels: Vec<_> = run
@@ -86,7 +86,7 @@ pub(crate) fn growth(runs: &[Run]) -> Result<Option<Drawing>> {
         .filter_map(|load| {
             let drawn = drawn_of(load);
             let promised = drawn.iter().find(|figure| !levels_of(load, figure.key).is_empty());
-            let figure = promised.or(drawn.first())?;
+            let figure = promised.or_else(|| drawn.iter().find(|figure| figure.key == "cpu_us")).or(drawn.first())?;
             Some((load, *figure, curves_of(load, figure.key), levels_of(load, figure.key)))
         })
         .filter(|(_, _, curves, _)| !curves.is_empty())

@@ -146,13 +146,7 @@ pub(crate) fn render(sources: &Sources, notes: &Notes, overview: &str) -> Result
     }
     let languages: Vec<&Run> = sources.runs.iter().filter(|run| run.language != "growth").collect();
     let commits: BTreeSet<&str> = sources.runs.iter().map(|run| run.commit.as_str()).collect();
-    let doubtful: Vec<String> = sources
-        .runs
-        .iter()
-        .flat_map(|run| run.workloads.iter().map(move |load| (run, load)))
-        .filter(|(_, load)| !load.doubts().is_empty())
-        .map(|(run, load)| format!("{} {}: {}", title(&run.language), load.name, load.doubts().join("; ")))
-        .collect();
+    let doubtful: Vec<String> = sources.runs.iter().filter_map(doubtful).collect();
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let page = environment.get_template("page.html")?.render(context! {
@@ -207,6 +201,18 @@ pub(crate) fn render(sources: &Sources, notes: &Notes, overview: &str) -> Result
     Ok(page)
 }
 
+/// The workloads of a run that are to be repeated, in one line.
+fn doubtful(run: &Run) -> Option<String> {
+    let doubted = run.workloads.iter().map(|load| (load, load.doubts().join(", "))).filter(|(_, why)| !why.is_empty());
+    let doubted: Vec<String> = doubted.map(|(load, why)| format!("{} ({why})", load.name)).collect();
+    (!doubted.is_empty()).then(|| format!("{}: {}", brief(&run.language), doubted.join("; ")))
+}
+
+/// What a language is called within a line.
+fn brief(language: &str) -> &'static str {
+    if language == "growth" { "Growth" } else { title(language) }
+}
+
 /// What a language is called.
 pub(crate) fn title(language: &str) -> &'static str {
     match language {
@@ -244,7 +250,7 @@ fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
         let label = figure::label(&target.figure);
         let promise = format!("{}: {label} {} {against}", target.peer, signs(&target.bound));
         Verdict {
-            language: title(&run.language),
+            language: brief(&run.language),
             workload: load.name.clone(),
             anchor: anchor(run, load),
             promise: promise.trim().to_owned(),
@@ -263,7 +269,7 @@ fn behind(sources: &Sources, notes: &Notes) -> Vec<Behind> {
     for run in &sources.runs {
         for load in &run.workloads {
             all.extend(load.ahead().map(|standing| Behind {
-                language: title(&run.language),
+                language: brief(&run.language),
                 workload: load.name.clone(),
                 anchor: anchor(run, load),
                 figure: figure::label(&standing.figure),

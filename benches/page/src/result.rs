@@ -191,7 +191,7 @@ impl Workload {
     pub(crate) fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.others >= DOUBTFUL {
-            doubts.push(format!("other processes took {:.0} % of the machine meanwhile", self.others * 100.0));
+            doubts.push(format!("other processes took {:.0} % of the machine", self.others * 100.0));
         }
         if self.rounds < LEAST_ROUNDS {
             doubts.push(match self.rounds {

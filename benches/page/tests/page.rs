@@ -209,7 +209,7 @@ fn what_is_missed_missing_doubtful_and_behind_is_said() {
         "wrk is not installed",
         "does not build: &lt;curl&gt;",
         "no round was played",
-        "other processes took 31 % of the machine meanwhile",
+        "other processes took 31 % of the machine",
         "Where a peer is ahead",
         "not explained yet",
         "1.33 [1.33, 1.33]",

@@ -1,7 +1,7 @@
 //! Where and on what a run was made: the part of a result that makes its figures repeatable.
 //!
-//! It reads `/proc`, `Cargo.lock` and what git and the programs say. It measures no peer, only how much of the
-//! machine was left for them.
+//! It reads `/proc` and what git and the programs say; a peer's version is its worker's to say. It measures no peer, only
+//! how much of the machine was left for them. No path outside of the project gets into a result.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,15 +9,17 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::languages::Language;
 use crate::measure::{Whose, cpu};
 use crate::server::says;
 
-/// The versions that were built: the file stands two directories up, with the workspace.
-const LOCK: &str = include_str!("../../../Cargo.lock");
+/// The project's directory.
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The circumstances of a run.
 #[derive(Serialize)]
 pub(crate) struct Circumstances {
+    language: &'static str,
     pub(crate) machine: Machine,
     versions: BTreeMap<&'static str, String>,
     pub(crate) commit: String,
@@ -37,7 +39,7 @@ pub(crate) struct Machine {
 }
 
 impl Circumstances {
-    pub(crate) fn now() -> Circumstances {
+    pub(crate) fn now(language: Language) -> Circumstances {
         let cpuinfo = read("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let machine = Machine {
@@ -46,17 +48,15 @@ impl Circumstances {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         };
-        let libraries = ["h2", "hyper", "hyper-util", "pinlink", "reqwest", "rustls", "tokio", "ureq"];
-        let mut versions = BTreeMap::from(libraries.map(|library| (library, locked(library))));
-        versions.insert("nginx", says("nginx", "-v"));
-        versions.insert("wrk", says("wrk", "-v"));
-        versions.insert("h2load", says("h2load", "--version"));
+        let says_version = [("nginx", "-v"), ("wrk", "-v"), ("h2load", "--version"), ("strace", "-V")];
+        let versions = says_version.map(|(program, argument)| (program, says(program, argument)));
         Circumstances {
+            language: language.name(),
             machine,
-            versions,
+            versions: BTreeMap::from(versions),
             commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
             modified: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
-            command: std::env::args().collect(),
+            command: command(std::env::args()),
             date: jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
         }
     }
@@ -122,19 +122,27 @@ fn used(pid: &str) -> f64 {
     after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() * TICK
 }
 
-/// The version of a package in `Cargo.lock`; all of them where there are several.
-pub(crate) fn locked(package: &str) -> String {
-    if package == "std" {
-        return "std".to_owned();
+/// A command line as it would be given in the project's directory.
+fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let project = std::fs::canonicalize(PROJECT).unwrap_or_default().display().to_string();
+    let home = std::env::var("HOME").unwrap_or_default();
+    arguments.map(|argument| shown(&argument, &project, &home)).collect()
+}
+
+/// Without what is only so on this machine: a class path becomes its file names.
+fn shown(argument: &str, project: &str, home: &str) -> String {
+    let entries: Vec<&str> = argument.split(':').collect();
+    if entries.len() > 1 && entries.iter().all(|entry| entry.starts_with('/')) {
+        let names = entries.iter().map(|entry| entry.rsplit('/').next().unwrap_or(entry));
+        return names.collect::<Vec<&str>>().join(":");
     }
-    let name = format!("name = \"{package}\"");
-    let versions: Vec<&str> = LOCK
-        .split("[[package]]")
-        .filter(|entry| entry.lines().any(|line| line == name))
-        .filter_map(|entry| entry.lines().find_map(|line| line.strip_prefix("version = ")))
-        .map(|version| version.trim_matches('"'))
-        .collect();
-    format!("{package} {}", versions.join(" and "))
+    let mut shown = argument.to_owned();
+    for (place, instead) in [(format!("{project}/"), ""), (format!("{home}/"), "$HOME/")] {
+        if place != "/" {
+            shown = shown.replace(&place, instead);
+        }
+    }
+    shown
 }
 
 fn read(file: &str) -> String {
@@ -142,7 +150,7 @@ fn read(file: &str) -> String {
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments).output().ok()?;
+    let output = Command::new("git").args(["-C", PROJECT]).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -151,8 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lock_file_knows_the_peers() {
-        assert!(locked("ureq").starts_with("ureq 3."));
-        assert_eq!(locked("pinlink"), format!("pinlink {}", env!("CARGO_PKG_VERSION")));
+    fn a_command_line_has_no_path_of_this_machine_alone() {
+        let shown = |argument| shown(argument, "/home/user/pinlink", "/home/user");
+        assert_eq!(shown("/home/user/pinlink/target/release/pinlink-peers"), "target/release/pinlink-peers");
+        assert_eq!(shown("-Dlibrary=/home/user/pinlink/target/a.so"), "-Dlibrary=target/a.so");
+        assert_eq!(shown("/home/user/.pyenv/bin/python"), "$HOME/.pyenv/bin/python");
+        assert_eq!(shown("/home/user/pinlink/classes:/home/user/.m2/a-1.jar:/b.jar"), "classes:a-1.jar:b.jar");
+        assert_eq!(shown("/usr/bin/java"), "/usr/bin/java");
+        assert_eq!(shown("--only"), "--only");
     }
 }

@@ -2,46 +2,63 @@
 //!
 //! It owns the temporary directory, the certificate, and nginx from its start to its end: nginx is ended by its
 //! process id when the value is dropped, and by the kernel when this process dies without dropping it. One
-//! worker process, no access log, no limit on requests per connection; the rest as Debian's nginx.conf has it.
+//! worker process, no access log, no limit on requests per connection, room for some thousand connections; the rest as
+//! Debian's nginx.conf has it. How many connections it has accepted it says itself, on a connection of ours that was
+//! there before all others.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::measure::Result;
+use crate::plan::Door;
+use crate::process::await_end;
 
-/// The size of the answer's body.
-pub(crate) const BODY: usize = 100;
+/// The size of `/answer`, and of what `/post` answers.
+const BODY: usize = 100;
+/// The files, and how large they are; `/post` is no file.
+const FILES: [(&str, usize); 3] = [("answer", BODY), ("64k", BODY_64K), ("10m", BODY_10M)];
+/// The size of `/64k`.
+pub(crate) const BODY_64K: usize = 64 * 1024;
+/// The size of `/10m`.
+pub(crate) const BODY_10M: usize = 10 * 1024 * 1024;
 /// The name that the certificate is for.
-pub(crate) const NAME: &str = "localhost";
-/// The Debian package that a missing program comes from.
-pub(crate) const PACKAGES: [(&str, &str); 3] = [("nginx", "nginx-light"), ("wrk", "wrk"), ("h2load", "nghttp2-client")];
+const NAME: &str = "localhost";
+/// The Debian package that a missing program comes from, where it is called otherwise.
+const PACKAGES: [(&str, &str); 2] = [("nginx", "nginx-light"), ("h2load", "nghttp2-client")];
 
 /// nginx starts in milliseconds; on a loaded machine it takes longer.
 const START: Duration = Duration::from_secs(10);
 /// nginx closes its connections and ends; after this it is killed.
 const END: Duration = Duration::from_secs(3);
 
+/// It says in microseconds how many connections there were.
+const STATUS: Duration = Duration::from_secs(10);
+
 /// A running nginx.
 pub(crate) struct Server {
     child: Child,
     directory: PathBuf,
     doors: Doors,
-    ca: String,
+    status: Rc<RefCell<Status>>,
 }
 
-/// Where nginx listens. Over TCP alone a door speaks one protocol, so HTTP/2 has doors of its own.
+/// Where nginx listens.
 #[derive(Clone, Copy)]
 struct Doors {
     plain: SocketAddr,
     tls: SocketAddr,
     http2: SocketAddr,
     http2_tls: SocketAddr,
+    status: SocketAddr,
 }
 
 impl Doors {
@@ -49,15 +66,11 @@ impl Doors {
     fn find() -> Result<Doors> {
         // All are held until all are known, or two might be the same. Nobody else on this machine is racing for them.
         let held: Vec<TcpListener> =
-            (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
+            (0..5).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
         let mut at = held.iter().map(TcpListener::local_addr);
         let mut next = || at.next().ok_or("a port is missing")?.map_err(Into::into);
         let next: &mut dyn FnMut() -> Result<SocketAddr> = &mut next;
-        Ok(Doors { plain: next()?, tls: next()?, http2: next()?, http2_tls: next()? })
-    }
-
-    fn all(&self) -> [SocketAddr; 4] {
-        [self.plain, self.tls, self.http2, self.http2_tls]
+        Ok(Doors { plain: next()?, tls: next()?, http2: next()?, http2_tls: next()?, status: next()? })
     }
 }
 
@@ -67,7 +80,7 @@ impl Server {
         let program = program("nginx")?;
         let directory = std::env::temp_dir().join(format!("pinlink-peers-{}", std::process::id()));
         std::fs::create_dir_all(directory.join("www"))?;
-        let child = prepare(&directory).and_then(|(doors, ca)| {
+        let child = prepare(&directory).and_then(|doors| {
             let mut command = Command::new(&program);
             command.arg("-p").arg(&directory).arg("-c").arg(directory.join("nginx.conf"));
             command.arg("-e").arg(directory.join("error.log")).stdin(Stdio::null()).stderr(Stdio::null());
@@ -79,54 +92,47 @@ impl Server {
                     Ok(())
                 });
             }
-            Ok((command.spawn()?, doors, ca))
+            Ok((command.spawn()?, doors))
         });
-        let (child, doors, ca) = match child {
-            Ok(started) => started,
+        let started = child.and_then(|(mut child, doors)| match await_start(&mut child, doors, &directory) {
+            Ok(status) => Ok((child, doors, status)),
+            Err(error) => {
+                end(&mut child);
+                Err(error)
+            }
+        });
+        match started {
+            Ok((child, doors, status)) => {
+                let status = Rc::new(RefCell::new(Status { stream: status }));
+                Ok(Server { child, directory, doors, status })
+            }
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&directory);
-                return Err(error);
+                Err(error)
             }
-        };
-        let mut server = Server { child, directory, doors, ca };
-        server.await_start()?;
-        Ok(server)
-    }
-
-    fn await_start(&mut self) -> Result<()> {
-        let latest = Instant::now() + START;
-        while self.doors.all().iter().any(|door| TcpStream::connect(door).is_err()) {
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || Instant::now() > latest {
-                let log = std::fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
-                return Err(format!("nginx did not start: {}", log.trim()).into());
-            }
-            std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(())
     }
 
-    /// Where it listens without TLS.
-    pub(crate) fn plain(&self) -> SocketAddr {
-        self.doors.plain
+    /// Where a path is asked for at a door: TLS is for the certificate's name.
+    pub(crate) fn url(&self, door: Door, path: &str) -> String {
+        let at = match door {
+            Door::Plain => self.doors.plain,
+            Door::Tls => self.doors.tls,
+            Door::Http2 => self.doors.http2,
+            Door::Http2Tls => self.doors.http2_tls,
+        };
+        match door.is_tls() {
+            true => format!("https://{NAME}:{}{path}", at.port()),
+            false => format!("http://{at}{path}"),
+        }
     }
 
-    /// Where it listens with TLS 1.3.
-    pub(crate) fn tls(&self) -> SocketAddr {
-        self.doors.tls
+    /// Whom to ask how many connections it has accepted.
+    pub(crate) fn status(&self) -> Rc<RefCell<Status>> {
+        Rc::clone(&self.status)
     }
 
-    /// Where it speaks HTTP/2: without TLS (prior knowledge), or with TLS 1.3 (ALPN).
-    pub(crate) fn http2(&self, tls: bool) -> SocketAddr {
-        if tls { self.doors.http2_tls } else { self.doors.http2 }
-    }
-
-    /// The CA that its certificate is signed by, as PEM.
-    pub(crate) fn ca(&self) -> &str {
-        &self.ca
-    }
-
-    /// The same in a file.
+    /// The CA that its certificate is signed by, in a PEM file.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.directory.join("ca.pem")
     }
@@ -134,31 +140,77 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SAFETY: the child has not been waited for, so the process id is still its own. No memory is involved.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
-        let latest = Instant::now() + END;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() > latest {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        end(&mut self.child);
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
+/// Waits until nginx answers; returns the connection that its status is asked on.
+fn await_start(child: &mut Child, doors: Doors, directory: &Path) -> Result<TcpStream> {
+    let latest = Instant::now() + START;
+    loop {
+        // It listens at all doors before it answers at one.
+        match TcpStream::connect(doors.status) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(STATUS))?;
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(_) if child.try_wait()?.is_none() && Instant::now() < latest => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(_) => {
+                let log = std::fs::read_to_string(directory.join("error.log")).unwrap_or_default();
+                return Err(format!("nginx did not start: {}", log.trim()).into());
+            }
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // SAFETY: the child has not been waited for, so the process id is still its own. No memory is involved.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    await_end(child, END);
+}
+
+/// nginx's page `stub_status`, on a connection that is kept.
+pub(crate) struct Status {
+    stream: TcpStream,
+}
+
+impl Status {
+    /// The connections that nginx has accepted so far, this one included.
+    pub(crate) fn accepted(&mut self) -> Result<u64> {
+        self.stream.write_all(b"GET /status HTTP/1.1\r\nhost: status\r\n\r\n")?;
+        let mut page = String::new();
+        let mut piece = [0; 1024];
+        // The last line of the page begins with "Reading".
+        while !page.split_once("\nReading").is_some_and(|(_, last)| last.ends_with('\n')) {
+            match self.stream.read(&mut piece)? {
+                0 => return Err("nginx closed the connection of its status".into()),
+                read => page.push_str(&String::from_utf8_lossy(&piece[..read])),
+            }
+        }
+        let counts = page.split_once("requests\n").map(|(_, counts)| counts.trim_start());
+        let accepts = counts.and_then(|counts| counts.split(' ').next());
+        Ok(accepts.ok_or("nginx's status counts no connections")?.parse()?)
+    }
+}
+
 /// Writes everything nginx reads.
-fn prepare(directory: &Path) -> Result<(Doors, String)> {
-    let ca = certify(directory)?;
-    std::fs::write(directory.join("www/answer"), "x".repeat(BODY))?;
+fn prepare(directory: &Path) -> Result<Doors> {
+    certify(directory)?;
+    for (name, size) in FILES {
+        std::fs::write(directory.join("www").join(name), "x".repeat(size))?;
+    }
     let doors = Doors::find()?;
     std::fs::write(directory.join("nginx.conf"), configuration(directory, doors))?;
-    Ok((doors, ca))
+    Ok(doors)
 }
 
 fn configuration(directory: &Path, doors: Doors) -> String {
-    let Doors { plain, tls, http2, http2_tls } = doors;
+    let Doors { plain, tls, http2, http2_tls, status } = doors;
+    let answer = "x".repeat(BODY);
     let at = directory.display();
     // SAFETY: takes nothing and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
@@ -171,8 +223,9 @@ fn configuration(directory: &Path, doors: Doors) -> String {
         text,
         "daemon off;
 worker_processes 1;
+worker_rlimit_nofile 16384;
 pid {at}/nginx.pid;
-events {{ worker_connections 2048; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     sendfile on;
@@ -191,18 +244,22 @@ http {{
     ssl_certificate {at}/leaf.pem;
     ssl_certificate_key {at}/leaf.key;
     ssl_protocols TLSv1.3;
-    server {{ listen {plain}; }}
-    server {{ listen {tls} ssl; }}
-    server {{ listen {http2} http2; }}
-    server {{ listen {http2_tls} ssl http2; }}
+    server {{
+        listen {plain};
+        listen {tls} ssl;
+        listen {http2} http2;
+        listen {http2_tls} ssl http2;
+        location = /post {{ return 200 {answer}; }}
+    }}
+    server {{ listen {status}; location = /status {{ stub_status; }} }}
 }}
 "
     );
     text
 }
 
-/// A CA and a certificate for [`NAME`] and 127.0.0.1; returns the CA.
-fn certify(directory: &Path) -> Result<String> {
+/// A CA and a certificate for [`NAME`] and 127.0.0.1.
+fn certify(directory: &Path) -> Result<()> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -216,7 +273,7 @@ fn certify(directory: &Path) -> Result<String> {
     std::fs::write(directory.join("ca.pem"), &ca)?;
     std::fs::write(directory.join("leaf.pem"), leaf.pem())?;
     std::fs::write(directory.join("leaf.key"), key.serialize_pem())?;
-    Ok(ca)
+    Ok(())
 }
 
 /// Where a program is, or an error that names the package it comes in.
@@ -240,4 +297,58 @@ pub(crate) fn says(name: &str, argument: &str) -> String {
     };
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+    use std::io::prelude::*;
+
+    use super::*;
+
+    /// An answer's status line and the size of its body.
+    fn ask(stream: &mut TcpStream, request: &str) -> (String, usize) {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let (mut first, mut size) = (String::new(), 0);
+        reader.read_line(&mut first).unwrap();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(length) = line.strip_prefix("Content-Length: ") {
+                size = length.trim().parse().unwrap();
+            } else if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; size];
+        reader.read_exact(&mut body).unwrap();
+        assert!(body.iter().all(|&byte| byte == b'x') && reader.buffer().is_empty());
+        (first.trim().to_owned(), size)
+    }
+
+    #[test]
+    fn every_path_is_answered_on_a_kept_connection_and_each_connection_is_counted() {
+        let server = Server::start().unwrap();
+        let status = server.status();
+        let before = status.borrow_mut().accepted().unwrap();
+        let mut stream = TcpStream::connect(server.doors.plain).unwrap();
+        stream.set_read_timeout(Some(STATUS)).unwrap();
+        let post = format!("POST /post HTTP/1.1\r\nhost: h\r\ncontent-length: 1024\r\n\r\n{}", "p".repeat(1024));
+        for _ in 0..2 {
+            assert_eq!(ask(&mut stream, &post), ("HTTP/1.1 200 OK".to_owned(), BODY));
+            for (name, size) in FILES {
+                let get = format!("GET /{name} HTTP/1.1\r\nhost: h\r\n\r\n");
+                assert_eq!(ask(&mut stream, &get), ("HTTP/1.1 200 OK".to_owned(), size));
+            }
+        }
+        assert_eq!(status.borrow_mut().accepted().unwrap() - before, 1);
+        drop(TcpStream::connect(server.doors.tls).unwrap());
+        // The second status answer comes after everything that nginx knew of at the first.
+        let _ = status.borrow_mut().accepted().unwrap();
+        assert_eq!(status.borrow_mut().accepted().unwrap() - before, 2);
+        let directory = server.directory.clone();
+        drop(server);
+        assert!(!directory.exists());
+    }
 }

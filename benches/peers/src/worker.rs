@@ -1,51 +1,80 @@
-//! Peers of other languages: each a process of its own, which is told how many requests to make and says how they went.
+//! Peers: each a process of its own, which is told how many requests to make and says how they went.
 //!
-//! It owns those processes and their protocol. `WORKER peers` prints a line of JSON for each peer of each workload;
-//! `WORKER run WORKLOAD PEER URL CA` makes that peer and reads lines: `warm` until it is as fast as it gets, `COUNT
-//! MILLISECONDS` for a turn, the end of its input to end. Each is answered with a line of JSON. A process of its own
-//! keeps one peer's threads, heap and compiled code out of the figures of another, and the kernel counts its CPU time.
+//! It owns those processes and their protocol. `WORKER peers` prints a line of JSON for each peer of each workload:
+//! `{"workload", "name", "version"}`, or `"missing"` with the reason instead of a version, `"x"` for a point of a curve,
+//! and `"over": "tls"` or `"plain"` for one that takes part only there. `WORKER run WORKLOAD PEER URL CA` makes that peer and answers each line of its input with a line of JSON:
+//!
+//! * `warm COUNT`: requests until it is as fast as it gets, with a look at that after every COUNT; `{}`.
+//! * `COUNT MILLISECONDS`: a turn of COUNT requests, or of batches of COUNT until so much time has passed;
+//!   `{"requests", "seconds"}`, of single requests also `"latencies_ns"`, of a JVM also `"heap"`, the bytes that all
+//!   threads allocated for a request. Figures of ours by their own names are taken as they are.
+//!
+//! Either may be `{"error"}`. It ends with its input. A process of its own keeps one peer's threads, heap and compiled
+//! code out of the figures of another; CPU time, memory and system calls of it are the kernel's to say, connections the
+//! server's.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::measure::{Figure, Outcome, Peer, Peers, Result, Turn, Whose, cpu};
-use crate::server::{NAME, Server};
+use crate::measure::{Counted, Figure, Outcome, Peer, Peers, Result, Turn, Who, Whose, cpu, quantile};
+use crate::plan::{Plan, Requests, Size, Turns};
+use crate::process::{Process, await_end, lines};
+use crate::server::{Server, Status};
 
 /// A worker whose input has ended is given this long to end too.
 const END: Duration = Duration::from_secs(5);
+/// A process that is started for a turn has this long for all of it.
+const PASSING: Duration = Duration::from_secs(60);
+const MIB: f64 = 1024.0 * 1024.0;
 
-/// How a language's workers are started, and what they are.
+/// How a language's workers are started, and whom they know.
 pub(crate) struct Workers<'a> {
     /// The program, and the arguments in front of ours.
-    pub(crate) command: &'a [String],
-    pub(crate) language: &'static str,
+    command: &'a [String],
+    language: &'static str,
+    known: Vec<Known>,
 }
 
 /// What a worker says of a peer.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Known {
     workload: String,
     name: String,
     #[serde(default)]
     version: String,
     missing: Option<String>,
+    x: Option<f64>,
+    over: Option<Over>,
 }
 
-/// How much a turn is.
-#[derive(Clone, Copy)]
-pub(crate) struct Size {
-    /// Requests before the first measured one: caches are the previous peer's.
-    pub(crate) lead_in: usize,
-    pub(crate) requests: usize,
-    /// A turn goes on until so much time has passed.
-    pub(crate) at_least: Duration,
+/// What a peer needs under it, where that is not all the same to it.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Over {
+    Plain,
+    Tls,
 }
 
 impl Workers<'_> {
+    /// Asks the worker for its peers.
+    pub(crate) fn new<'a>(command: &'a [String], language: &'static str) -> Result<Workers<'a>> {
+        let mut workers = Workers { command, language, known: Vec::new() };
+        let output = workers.command()?.arg("peers").stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err(format!("the worker could not name its peers: {}", output.status).into());
+        }
+        let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        workers.known = lines.map(serde_json::from_slice).collect::<std::result::Result<_, _>>()?;
+        Ok(workers)
+    }
+
     fn command(&self) -> Result<Command> {
         let (program, arguments) = self.command.split_first().ok_or("no command of a worker was given")?;
         let mut command = Command::new(program);
@@ -54,73 +83,43 @@ impl Workers<'_> {
     }
 
     /// The peers of a workload, whose processes are started by their first turns.
-    fn known(&self, workload: &str) -> Result<Vec<Known>> {
-        let output = self.command()?.arg("peers").stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(format!("the worker could not name its peers: {}", output.status).into());
-        }
-        let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let known: Vec<Known> = lines.map(serde_json::from_slice).collect::<std::result::Result<_, _>>()?;
-        Ok(known.into_iter().filter(|peer| peer.workload == workload).collect())
-    }
-
-    fn peers(&self, workload: &str, make: impl Fn(Known, Command) -> Box<dyn Peer>, at: [&str; 2]) -> Result<Peers> {
+    pub(crate) fn peers(&self, plan: &'static Plan, server: &Server) -> Result<Peers> {
         let mut peers = Peers::default();
-        for peer in self.known(workload)? {
-            match peer.missing {
-                Some(why) => peers.missing.push(Outcome::missing(&peer.name, self.language, why)),
-                None => {
-                    let mut command = self.command()?;
-                    command.args(["run", workload, &peer.name]).args(at);
-                    peers.present.push(make(peer, command));
-                }
+        let over = if plan.door.is_tls() { Over::Tls } else { Over::Plain };
+        let suits = |peer: &&Known| peer.workload == plan.worker && peer.over.is_none_or(|needs| needs == over);
+        let known: Vec<&Known> = self.known.iter().filter(suits).collect();
+        if known.is_empty() {
+            let why = format!("the worker knows no workload {}", plan.worker);
+            peers.missing.push(Outcome::missing(Who::new("worker", self.language), why));
+        }
+        let (url, ca) = (server.url(plan.door, plan.path), server.ca_file());
+        for peer in known {
+            let Known { name, version, missing, x, .. } = peer.clone();
+            let who = Who { name, version, language: self.language, x };
+            if let Some(why) = missing {
+                peers.missing.push(Outcome::missing(who, why));
+                continue;
             }
+            let mut command = self.command()?;
+            command.args(["run", plan.worker, &who.name, &url]).arg(&ca);
+            let told = Told { who, command };
+            peers.present.push(match plan.turns {
+                Turns::Standing(size) => {
+                    let status = Some(server.status());
+                    Box::new(Standing::new(told, size, plan.figures, status))
+                }
+                Turns::Fresh => Box::new(Fresh(told)),
+                Turns::Passing => Box::new(Passing(told)),
+            });
         }
         Ok(peers)
     }
-
-    /// Those that go on from turn to turn.
-    pub(crate) fn standing(&self, workload: &str, server: &Server, tls: bool, size: Size) -> Result<Peers> {
-        let url = url(server, tls);
-        let make = |peer: Known, command| -> Box<dyn Peer> {
-            let Known { name, version, .. } = peer;
-            Box::new(Standing { name, version, language: self.language, command, size, running: None })
-        };
-        self.peers(workload, make, [&url, &server.ca_file().display().to_string()])
-    }
-
-    /// Those that are started for each turn, and end by themselves.
-    pub(crate) fn passing(&self, workload: &str, server: &Server) -> Result<Peers> {
-        let url = url(server, false);
-        let make = |peer: Known, command| -> Box<dyn Peer> {
-            Box::new(Passing { name: peer.name, version: peer.version, language: self.language, command })
-        };
-        self.peers(workload, make, [&url, &server.ca_file().display().to_string()])
-    }
 }
 
-fn url(server: &Server, tls: bool) -> String {
-    match tls {
-        true => format!("https://{NAME}:{}/answer", server.tls().port()),
-        false => format!("http://{}/answer", server.plain()),
-    }
-}
-
-/// A worker that serves one peer's turns.
-struct Standing {
-    name: String,
-    version: String,
-    language: &'static str,
+/// A peer that is known, and how it is started.
+struct Told {
+    who: Who,
     command: Command,
-    size: Size,
-    running: Option<Running>,
-}
-
-struct Running {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    clock: libc::clockid_t,
 }
 
 /// What a worker answers.
@@ -128,43 +127,85 @@ struct Running {
 #[serde(untagged)]
 enum Said {
     Failed { error: String },
-    Done(BTreeMap<String, f64>),
+    Done(Done),
+}
+
+#[derive(Deserialize)]
+struct Done {
+    requests: Option<f64>,
+    seconds: Option<f64>,
+    #[serde(default)]
+    latencies_ns: Vec<u64>,
+    heap: Option<f64>,
+    #[serde(flatten)]
+    figures: BTreeMap<String, serde_json::Value>,
+}
+
+impl Done {
+    /// What a turn's answer says by itself.
+    fn turn(&self, cpu_used: Duration, body: usize) -> Result<Turn> {
+        let (requests, seconds) = match (self.requests, self.seconds) {
+            (Some(requests), Some(seconds)) if requests >= 1.0 && seconds > 0.0 => (requests, seconds),
+            _ => return Err("the worker made no request".into()),
+        };
+        let mut turn = Turn::from([
+            (Figure::PerSecond, requests / seconds),
+            (Figure::MibPerSecond, requests * body as f64 / MIB / seconds),
+            (Figure::NsPerCall, seconds * 1e9 / requests),
+            (Figure::CpuUs, cpu_used.as_secs_f64() * 1e6 / requests),
+        ]);
+        if !self.latencies_ns.is_empty() {
+            let sorted = microseconds(&self.latencies_ns);
+            turn.insert(Figure::P50Us, quantile(&sorted, 0.5));
+            turn.insert(Figure::P99Us, quantile(&sorted, 0.99));
+        }
+        turn.extend(self.heap.map(|bytes| (Figure::HeapBytes, bytes)));
+        turn.extend(self.figures.iter().filter_map(|(name, value)| Some((Figure::named(name)?, value.as_f64()?))));
+        Ok(turn)
+    }
+}
+
+/// Times in their order of size.
+fn microseconds(latencies_ns: &[u64]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = latencies_ns.iter().map(|&ns| ns as f64 / 1e3).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+/// A worker's process.
+struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    answers: Receiver<String>,
+    process: Process,
 }
 
 impl Running {
     fn start(command: &mut Command) -> Result<Running> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
-        let mut clock = 0;
-        // SAFETY: the pointer is to a clock id of ours, and the call only writes to it.
-        let refused = unsafe { libc::clock_getcpuclockid(child.id() as libc::pid_t, &raw mut clock) };
-        let running = Running { child, input, output, clock };
-        match refused {
-            0 => Ok(running),
-            code => Err(std::io::Error::from_raw_os_error(code).into()),
-        }
+        let answers = lines(child.stdout.take().ok_or("the worker has no output")?);
+        let process = Process::of(&child)?;
+        Ok(Running { child, input, answers, process })
     }
 
-    /// User and system time of the process so far.
-    fn cpu(&self) -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the pointer is to a `timespec` of ours, and the call only writes to it.
-        unsafe { libc::clock_gettime(self.clock, &raw mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    fn ask(&mut self, line: &str) -> Result<BTreeMap<String, f64>> {
+    /// Says a line and waits for the answer; kills the worker when that takes too long.
+    fn ask(&mut self, line: &str, at_most: Duration) -> Result<Done> {
         const ENDED: &str = "the worker has ended";
-        let input = self.input.as_mut().ok_or("the worker has no input")?;
+        let input = self.input.as_mut().ok_or(ENDED)?;
         input.write_all(format!("{line}\n").as_bytes()).map_err(|_| ENDED)?;
-        let mut answer = String::new();
-        if self.output.read_line(&mut answer)? == 0 {
-            return Err(ENDED.into());
-        }
-        match serde_json::from_str(&answer)? {
-            Said::Failed { error } => Err(error.into()),
-            Said::Done(figures) => Ok(figures),
+        let answer = match self.answers.recv_timeout(at_most) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => return Err(ENDED.into()),
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = self.child.kill();
+                return Err(format!("the worker did not answer within {} s", at_most.as_secs()).into());
+            }
+        };
+        match serde_json::from_str(&answer) {
+            Ok(Said::Failed { error }) => Err(error.into()),
+            Ok(Said::Done(done)) => Ok(done),
+            Err(_) => Err("the worker's answer is not one of the protocol".into()),
         }
     }
 }
@@ -172,86 +213,149 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.input.take());
-        let latest = Instant::now() + END;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() > latest {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        await_end(&mut self.child, END);
+    }
+}
+
+/// A worker that serves one peer's turns.
+struct Standing {
+    told: Told,
+    size: Size,
+    /// What of it is shown: nothing else is counted at the end.
+    figures: &'static [Figure],
+    status: Option<Rc<RefCell<Status>>>,
+    running: Option<Running>,
+    latencies_ns: Vec<u64>,
+    connections: u64,
+}
+
+impl Standing {
+    fn new(told: Told, size: Size, figures: &'static [Figure], status: Option<Rc<RefCell<Status>>>) -> Standing {
+        Standing { told, size, figures, status, running: None, latencies_ns: Vec::new(), connections: 0 }
+    }
+
+    fn requests(&self) -> usize {
+        match (self.size.requests, self.told.who.x) {
+            (Requests::Point, Some(x)) => x as usize,
+            (Requests::Point, None) => 1,
+            (Requests::Count(count), _) => count,
         }
+    }
+
+    /// Connections that the server has accepted so far.
+    fn accepted(&self) -> Result<u64> {
+        self.status.as_ref().map_or(Ok(0), |status| status.borrow_mut().accepted())
+    }
+
+    fn take_turn(&mut self) -> Result<Turn> {
+        let at_most = self.size.at_most;
+        let line = format!("{} {}", self.requests(), self.size.at_least.as_millis());
+        let Some(running) = &mut self.running else {
+            let running = self.running.insert(Running::start(&mut self.told.command)?);
+            running.ask(&format!("warm {}", self.size.warm), at_most)?;
+            return Ok(Turn::new());
+        };
+        if self.size.lead_in > 0 {
+            running.ask(&format!("{} 0", self.size.lead_in), at_most)?;
+        }
+        let cpu_before = running.process.cpu();
+        let done = running.ask(&line, at_most)?;
+        let cpu_used = running.process.cpu() - cpu_before;
+        let turn = done.turn(cpu_used, self.size.body)?;
+        self.latencies_ns.extend(done.latencies_ns);
+        Ok(turn)
+    }
+
+    /// One more turn, which strace makes slow.
+    fn calls(&mut self) -> Result<f64> {
+        let line = format!("{} 0", self.requests());
+        let running = self.running.as_mut().ok_or("there was no turn")?;
+        let tracer = running.process.trace()?;
+        let done = running.ask(&line, self.size.at_most)?;
+        Ok(tracer.finish()? / done.requests.ok_or("the worker made no request")?)
     }
 }
 
 impl Peer for Standing {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn version(&self) -> String {
-        self.version.clone()
-    }
-
-    fn language(&self) -> &'static str {
-        self.language
+    fn who(&self) -> &Who {
+        &self.told.who
     }
 
     fn turn(&mut self) -> Result<Turn> {
-        let Some(running) = &mut self.running else {
-            self.running.insert(Running::start(&mut self.command)?).ask("warm")?;
-            return Ok(Turn::new());
-        };
-        if self.size.lead_in > 0 {
-            running.ask(&format!("{} 0", self.size.lead_in))?;
+        let before = self.accepted()?;
+        let turn = self.take_turn()?;
+        self.connections += self.accepted()? - before;
+        Ok(turn)
+    }
+
+    fn end(&mut self) -> Counted {
+        let mut counted = Counted::new();
+        for &figure in self.figures {
+            let value = match figure {
+                Figure::P999Us if self.latencies_ns.is_empty() => Err("the worker told no latencies".into()),
+                Figure::P999Us => Ok(quantile(&microseconds(&self.latencies_ns), 0.999)),
+                Figure::Connections => Ok(self.connections as f64),
+                Figure::PeakMib => {
+                    self.running.as_ref().ok_or("there was no turn".into()).and_then(|running| running.process.peak())
+                }
+                _ => continue,
+            };
+            counted.push((figure, value));
         }
-        let cpu_before = running.cpu();
-        let said = running.ask(&format!("{} {}", self.size.requests, self.size.at_least.as_millis()))?;
-        let cpu_used = running.cpu() - cpu_before;
-        let (requests, seconds) = match (said.get("requests"), said.get("seconds")) {
-            (Some(&requests), Some(&seconds)) if requests >= 1.0 && seconds > 0.0 => (requests, seconds),
-            _ => return Err("the worker made no request".into()),
-        };
-        let mut turn = Turn::from([
-            (Figure::PerSecond, requests / seconds),
-            (Figure::NsPerCall, seconds * 1e9 / requests),
-            (Figure::CpuUs, cpu_used.as_secs_f64() * 1e6 / requests),
-        ]);
-        for (name, figure) in [("p50_us", Figure::P50Us), ("p99_us", Figure::P99Us), ("heap", Figure::HeapBytes)] {
-            if let Some(&value) = said.get(name) {
-                turn.insert(figure, value);
-            }
+        // The last of all, for it leaves traces.
+        if self.figures.contains(&Figure::SyscallsPerReq) {
+            counted.push((Figure::SyscallsPerReq, self.calls()));
         }
+        self.running = None;
+        counted
+    }
+}
+
+/// A worker that is started for each turn and told how much.
+struct Fresh(Told);
+
+impl Peer for Fresh {
+    fn who(&self) -> &Who {
+        &self.0.who
+    }
+
+    fn turn(&mut self) -> Result<Turn> {
+        let x = self.0.who.x.ok_or("the worker told no point of the curve")?;
+        let mut running = Running::start(&mut self.0.command)?;
+        let done = running.ask(&format!("{x} 0"), PASSING)?;
+        let mut turn = done.turn(running.process.cpu(), 0)?;
+        turn.insert(Figure::PeakMib, running.process.peak()?);
         Ok(turn)
     }
 }
 
 /// A process a turn: what starting costs.
-struct Passing {
-    name: String,
-    version: String,
-    language: &'static str,
-    command: Command,
-}
+struct Passing(Told);
 
 impl Peer for Passing {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn version(&self) -> String {
-        self.version.clone()
-    }
-
-    fn language(&self) -> &'static str {
-        self.language
+    fn who(&self) -> &Who {
+        &self.0.who
     }
 
     fn turn(&mut self) -> Result<Turn> {
+        let command = self.0.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let cpu_before = cpu(Whose::Children);
         let begun = Instant::now();
-        let output = self.command.stdin(Stdio::null()).output()?;
+        let child = command.spawn()?;
+        let id = child.id() as libc::pid_t;
+        let (ended, watched) = channel::<()>();
+        let watch = std::thread::spawn(move || {
+            if watched.recv_timeout(PASSING) == Err(RecvTimeoutError::Timeout) {
+                // SAFETY: the child is waited for until `ended` is dropped, so the process id is still its own.
+                unsafe { libc::kill(id, libc::SIGKILL) };
+            }
+        });
+        let output = child.wait_with_output();
         let elapsed = begun.elapsed();
         let cpu_used = cpu(Whose::Children) - cpu_before;
+        drop(ended);
+        let _ = watch.join();
+        let output = output?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("{}: {}", output.status, said.lines().next().unwrap_or_default()).into());
@@ -264,28 +368,100 @@ impl Peer for Passing {
 mod tests {
     use super::*;
 
-    fn worker(script: &str) -> Standing {
+    const FIGURES: &[Figure] = &[Figure::P999Us, Figure::PeakMib, Figure::SyscallsPerReq];
+    const SIZE: Size = Size {
+        warm: 2,
+        lead_in: 0,
+        requests: Requests::Count(4),
+        at_least: Duration::ZERO,
+        at_most: Duration::from_secs(30),
+        body: 1024 * 1024,
+    };
+
+    fn told(script: &str, x: Option<f64>) -> Told {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let size = Size { lead_in: 0, requests: 4, at_least: Duration::ZERO };
-        let (name, version) = ("sh".to_owned(), String::new());
-        Standing { name, version, language: "sh", command, size, running: None }
+        Told { who: Who { x, ..Who::new("sh", "sh") }, command }
+    }
+
+    fn worker(script: &str) -> Standing {
+        Standing::new(told(script, None), SIZE, FIGURES, None)
+    }
+
+    /// Answers every line with the same.
+    fn constant(answer: &str) -> String {
+        format!("while read line; do echo '{answer}'; done")
     }
 
     #[test]
     fn a_turn_is_what_the_worker_says_of_it() {
-        let mut worker =
-            worker("read warm; echo {}; read turn; echo '{\"requests\":4,\"seconds\":0.5,\"p50_us\":7}'; read end");
-        assert!(worker.turn().unwrap().is_empty());
+        let answer =
+            r#"{"requests":4,"seconds":0.5,"latencies_ns":[9000,3000,7000],"heap":12,"bytes_each":5,"more":1}"#;
+        let mut worker = worker(&constant(answer));
+        assert!(worker.turn().unwrap().is_empty(), "the first turn is warm-up");
         let turn = worker.turn().unwrap();
-        assert_eq!((turn[&Figure::PerSecond], turn[&Figure::P50Us]), (8.0, 7.0));
-        assert!(turn.contains_key(&Figure::CpuUs) && !turn.contains_key(&Figure::HeapBytes));
+        assert_eq!((turn[&Figure::PerSecond], turn[&Figure::MibPerSecond]), (8.0, 8.0));
+        assert_eq!((turn[&Figure::P50Us], turn[&Figure::P99Us]), (7.0, 8.96));
+        assert_eq!((turn[&Figure::HeapBytes], turn[&Figure::BytesEach]), (12.0, 5.0));
+        assert!(turn.contains_key(&Figure::CpuUs));
+    }
+
+    #[test]
+    fn the_worker_is_told_what_the_workload_says() {
+        let script = "read warm; echo {}; read lead; echo {}; read turn; \
+                      [ \"$warm $lead $turn\" = 'warm 2 1 0 4 250' ] && echo '{\"requests\":4,\"seconds\":1}'; read end";
+        let mut worker = worker(script);
+        (worker.size.lead_in, worker.size.at_least) = (1, Duration::from_millis(250));
+        worker.turn().unwrap();
+        assert_eq!(worker.turn().unwrap()[&Figure::PerSecond], 4.0);
+    }
+
+    #[test]
+    fn what_comes_once_is_counted_at_the_end() {
+        let mut worker = worker(&constant(r#"{"requests":4,"seconds":0.5,"latencies_ns":[1000,2000]}"#));
+        (0..3).for_each(|_| drop(worker.turn().unwrap()));
+        let counted: BTreeMap<Figure, f64> =
+            worker.end().into_iter().map(|(figure, value)| (figure, value.unwrap())).collect();
+        assert_eq!(counted[&Figure::P999Us], 2.0);
+        assert!(counted[&Figure::PeakMib] > 0.1, "{counted:?}");
+        // A shell reads byte by byte and writes a line at once.
+        assert!((1.0..50.0).contains(&counted[&Figure::SyscallsPerReq]), "{counted:?}");
+        assert!(worker.running.is_none());
     }
 
     #[test]
     fn what_a_worker_fails_with_is_the_turns_error() {
-        let mut failing = worker("read warm; echo '{\"error\":\"no route\"}'; read end");
-        assert_eq!(failing.turn().unwrap_err().to_string(), "no route");
-        assert_eq!(worker("exit 3").turn().unwrap_err().to_string(), "the worker has ended");
+        let failed = |script: &str| worker(script).turn().unwrap_err().to_string();
+        assert_eq!(failed("read warm; echo '{\"error\":\"no route\"}'; read end"), "no route");
+        assert_eq!(failed("exit 3"), "the worker has ended");
+        assert_eq!(failed("read warm; echo warm; read end"), "the worker's answer is not one of the protocol");
+        let mut idle = worker(&constant("{}"));
+        idle.turn().unwrap();
+        assert_eq!(idle.turn().unwrap_err().to_string(), "the worker made no request");
+    }
+
+    #[test]
+    fn a_worker_that_never_answers_is_ended() {
+        let mut worker = worker("while read line; do :; done");
+        worker.size.at_most = Duration::from_millis(20);
+        assert_eq!(worker.turn().unwrap_err().to_string(), "the worker did not answer within 0 s");
+    }
+
+    #[test]
+    fn a_fresh_worker_is_told_its_point_and_nothing_before() {
+        let script =
+            "read x; echo \"{\\\"requests\\\":${x% 0},\\\"seconds\\\":1,\\\"bytes_each\\\":${x% 0}}\"; read end";
+        let mut fresh = Fresh(told(script, Some(1000.0)));
+        for _ in 0..2 {
+            assert_eq!(fresh.turn().unwrap()[&Figure::BytesEach], 1000.0);
+        }
+    }
+
+    #[test]
+    fn what_starting_costs_is_a_whole_process() {
+        let turn = Passing(told("exit 0", None)).turn().unwrap();
+        assert!(turn[&Figure::WallMs] > 0.0 && turn[&Figure::CpuMs] >= 0.0);
+        let failed = Passing(told("echo no answer >&2; exit 3", None)).turn().unwrap_err().to_string();
+        assert!(failed.ends_with("3: no answer"), "{failed}");
     }
 }

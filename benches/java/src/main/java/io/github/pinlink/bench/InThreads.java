@@ -8,11 +8,11 @@ import java.util.concurrent.Future;
 
 /** Blocking calls of several threads, which stay. */
 final class InThreads implements Batch {
-    private final List<Get> callers;
+    private final List<Call> callers;
     private final ExecutorService threads;
 
     /** As many threads as there are callers; one that threads share may be there several times. */
-    InThreads(List<Get> callers) {
+    InThreads(List<Call> callers) {
         this.callers = callers;
         threads = Executors.newFixedThreadPool(callers.size(), work -> {
             Thread thread = new Thread(work, "caller");
@@ -25,11 +25,11 @@ final class InThreads implements Batch {
     public void run(int count) throws Exception {
         List<Future<?>> works = new ArrayList<>();
         for (int i = 0; i < callers.size(); i++) {
-            Get caller = callers.get(i);
+            Call caller = callers.get(i);
             int calls = (count + i) / callers.size();
             works.add(threads.submit(() -> {
                 for (int done = 0; done < calls; done++) {
-                    At.judged(caller.get());
+                    caller.call();
                 }
                 return null;
             }));

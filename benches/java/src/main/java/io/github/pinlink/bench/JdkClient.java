@@ -1,7 +1,9 @@
 package io.github.pinlink.bench;
 
+import java.io.InputStream;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.util.concurrent.CompletableFuture;
@@ -13,17 +15,29 @@ final class JdkClient implements Get, Later.Source {
 
     JdkClient(At at) throws Exception {
         this.at = at;
-        HttpClient.Builder builder = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1);
+        HttpClient.Builder builder = HttpClient.newBuilder()
+                .version(at.isHttp2 ? HttpClient.Version.HTTP_2 : HttpClient.Version.HTTP_1_1);
         client = at.isTls() ? builder.sslContext(at.context()).build() : builder.build();
     }
 
     private HttpRequest request() {
-        return HttpRequest.newBuilder(at.uri()).build();
+        HttpRequest.Builder builder = HttpRequest.newBuilder(at.uri());
+        if (at.posted != null) {
+            builder.header("content-type", At.TYPE).POST(BodyPublishers.ofByteArray(at.posted));
+        }
+        return builder.build();
     }
 
     @Override
     public byte[] get() throws Exception {
         return client.send(request(), BodyHandlers.ofByteArray()).body();
+    }
+
+    @Override
+    public long stream() throws Exception {
+        try (InputStream in = client.send(request(), BodyHandlers.ofInputStream()).body()) {
+            return Get.counted(in);
+        }
     }
 
     @Override

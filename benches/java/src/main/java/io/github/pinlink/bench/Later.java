@@ -5,38 +5,40 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 
-/** Requests that nobody waits for one by one: each answer's end begins the next, as many at once as connections. */
+/** Requests that nobody waits for one by one: each answer's end begins the next. */
 final class Later implements Batch {
     /** What gives an answer's body later. */
     interface Source {
         CompletableFuture<byte[]> later() throws Exception;
     }
 
+    private final At at;
     private final Source source;
 
-    Later(Source source) {
+    /** The first request goes alone: the connection that it makes is the one that all share over HTTP/2. */
+    Later(At at, Source source) throws Exception {
+        this.at = at;
         this.source = source;
+        at.judged(source.later().get());
     }
 
     @Override
     public void run(int count) throws Exception {
-        new Run(source, count).await();
+        new Run(count).await();
     }
 
     /** One batch. */
-    private static final class Run {
-        private final Source source;
+    private final class Run {
         private final AtomicInteger left;
-        private final CountDownLatch chains = new CountDownLatch(At.CONNECTIONS);
+        private final CountDownLatch chains = new CountDownLatch(at.atOnce);
         private final AtomicReference<Throwable> failure = new AtomicReference<>();
 
-        Run(Source source, int count) {
-            this.source = source;
+        Run(int count) {
             left = new AtomicInteger(count);
         }
 
         void await() throws Exception {
-            for (int i = 0; i < At.CONNECTIONS; i++) {
+            for (int i = 0; i < at.atOnce; i++) {
                 next();
             }
             chains.await();
@@ -60,7 +62,7 @@ final class Later implements Batch {
         private void ended(byte[] body, Throwable why) {
             try {
                 if (why == null) {
-                    At.judged(body);
+                    at.judged(body);
                 } else {
                     failure.set(why);
                 }

@@ -9,23 +9,27 @@ import okhttp3.Call;
 import okhttp3.Callback;
 import okhttp3.ConnectionPool;
 import okhttp3.Dispatcher;
+import okhttp3.MediaType;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
+import okhttp3.RequestBody;
 import okhttp3.Response;
 
 /** OkHttp 5. */
 final class OkHttp implements Get, Later.Source {
     private final OkHttpClient client;
-    private final String url;
+    private final At at;
+    private final MediaType type;
 
     OkHttp(At at) throws Exception {
-        url = at.url;
+        this.at = at;
+        type = at.posted == null ? null : MediaType.get(At.TYPE);
         Dispatcher dispatcher = new Dispatcher();
-        dispatcher.setMaxRequests(At.CONNECTIONS);
-        dispatcher.setMaxRequestsPerHost(At.CONNECTIONS);
+        dispatcher.setMaxRequests(at.atOnce);
+        dispatcher.setMaxRequestsPerHost(at.atOnce);
         OkHttpClient.Builder builder = new OkHttpClient.Builder()
                 .dispatcher(dispatcher)
-                .connectionPool(new ConnectionPool(At.CONNECTIONS, 5, TimeUnit.MINUTES));
+                .connectionPool(new ConnectionPool(at.connections, 5, TimeUnit.MINUTES));
         if (at.isTls()) {
             TrustManager trust = at.trust()[0];
             builder.sslSocketFactory(at.context().getSocketFactory(), (X509TrustManager) trust);
@@ -34,13 +38,24 @@ final class OkHttp implements Get, Later.Source {
     }
 
     private Call call() {
-        return client.newCall(new Request.Builder().url(url).build());
+        Request.Builder builder = new Request.Builder().url(at.url);
+        if (at.posted != null) {
+            builder.post(RequestBody.create(at.posted, type));
+        }
+        return client.newCall(builder.build());
     }
 
     @Override
     public byte[] get() throws IOException {
         try (Response answer = call().execute()) {
             return answer.body().bytes();
+        }
+    }
+
+    @Override
+    public long stream() throws IOException {
+        try (Response answer = call().execute()) {
+            return Get.counted(answer.body().byteStream());
         }
     }
 
@@ -53,6 +68,9 @@ final class OkHttp implements Get, Later.Source {
                 byte[] bytes;
                 try (answer) {
                     bytes = answer.body().bytes();
+                } catch (IOException failure) {
+                    body.completeExceptionally(failure);
+                    return;
                 }
                 body.complete(bytes);
             }

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
@@ -14,46 +15,86 @@ final class RawSocket implements Get {
     private static final byte[] END = "\r\n\r\n".getBytes(StandardCharsets.US_ASCII);
 
     private final byte[] request;
-    private final byte[] buffer = new byte[4096];
+    private final byte[] buffer;
     private final InputStream in;
     private final OutputStream out;
+    /** How much of the last answer's head, and of what came with it, lies in the buffer; and where its body begins. */
+    private int filled;
+
+    private int begin;
 
     RawSocket(At at) throws Exception {
-        String host = at.uri().getHost();
-        int port = at.uri().getPort();
-        Socket socket = new Socket("127.0.0.1", port);
+        URI uri = at.uri();
+        Socket socket = new Socket("127.0.0.1", uri.getPort());
         socket.setTcpNoDelay(true);
         if (at.isTls()) {
-            socket = at.context().getSocketFactory().createSocket(socket, host, port, true);
+            socket = at.context().getSocketFactory().createSocket(socket, uri.getHost(), uri.getPort(), true);
         }
         in = socket.getInputStream();
         out = socket.getOutputStream();
-        String fields = "host: " + host + ":" + port + "\r\nuser-agent: raw/1.0\r\naccept: */*\r\n\r\n";
-        request = ("GET /answer HTTP/1.1\r\n" + fields).getBytes(StandardCharsets.US_ASCII);
+        buffer = new byte[Math.max(4 << 10, Math.min(at.length, 64 << 10))];
+        request = request(at, uri);
+    }
+
+    private static byte[] request(At at, URI uri) {
+        byte[] body = at.posted == null ? new byte[0] : at.posted;
+        StringBuilder head = new StringBuilder(at.posted == null ? "GET " : "POST ")
+                .append(uri.getPath())
+                .append(" HTTP/1.1\r\nhost: ")
+                .append(uri.getAuthority())
+                .append("\r\nuser-agent: raw/1.0\r\naccept: */*\r\n");
+        if (at.posted != null) {
+            head.append("content-type: ").append(At.TYPE);
+            head.append("\r\ncontent-length: ").append(body.length).append("\r\n");
+        }
+        byte[] fields = head.append("\r\n").toString().getBytes(StandardCharsets.US_ASCII);
+        byte[] whole = Arrays.copyOf(fields, fields.length + body.length);
+        System.arraycopy(body, 0, whole, fields.length, body.length);
+        return whole;
     }
 
     @Override
     public byte[] get() throws IOException {
-        out.write(request);
-        int filled = 0;
-        while (true) {
-            int got = in.read(buffer, filled, buffer.length - filled);
-            if (got < 0) {
-                throw new EOFException();
-            }
-            filled += got;
-            int head = find(END, filled);
-            if (head >= 0) {
-                int end = head + END.length + length(filled);
-                if (filled >= end) {
-                    return Arrays.copyOfRange(buffer, head + END.length, end);
-                }
-            }
+        byte[] body = new byte[exchanged()];
+        int have = filled - begin;
+        System.arraycopy(buffer, begin, body, 0, have);
+        while (have < body.length) {
+            have += read(body, have);
         }
+        return body;
     }
 
-    private int length(int filled) throws IOException {
-        int at = find(LENGTH, filled);
+    @Override
+    public long stream() throws IOException {
+        int length = exchanged();
+        long have = filled - begin;
+        while (have < length) {
+            have += read(buffer, 0);
+        }
+        return have;
+    }
+
+    /** Sends the request and reads until a head is there; returns the length of its body. */
+    private int exchanged() throws IOException {
+        out.write(request);
+        filled = 0;
+        do {
+            filled += read(buffer, filled);
+            begin = find(END) + END.length;
+        } while (begin < END.length);
+        return length();
+    }
+
+    private int read(byte[] into, int from) throws IOException {
+        int got = in.read(into, from, into.length - from);
+        if (got < 0) {
+            throw new EOFException();
+        }
+        return got;
+    }
+
+    private int length() throws IOException {
+        int at = find(LENGTH);
         if (at < 0) {
             throw new IOException("no length was announced");
         }
@@ -64,7 +105,7 @@ final class RawSocket implements Get {
         return length;
     }
 
-    private int find(byte[] what, int filled) {
+    private int find(byte[] what) {
         for (int at = 0; at + what.length <= filled; at++) {
             int same = 0;
             while (same < what.length && buffer[at + same] == what[same]) {

@@ -6,15 +6,14 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.lang.management.CompilationMXBean;
 import java.lang.management.ManagementFactory;
-import java.util.Arrays;
 
 /** What a turn is, and what is said of it: times by the monotonic clock; CPU time is counted by whoever asked. */
 final class Turns {
-    /** Calls between two looks at the compiler, and how many of them it must have been idle in. */
-    private static final int STRETCH = 1000;
+    /** How many looks at the compiler it must have been idle in, and how many there are at least. */
+    private static final int IDLE_LOOKS = 3;
 
-    private static final int IDLE_STRETCHES = 3;
-    private static final int LEAST_STRETCHES = 12;
+    private static final int LEAST_LOOKS = 12;
+    private static final long LEAST_WARM_UP_NS = 1_000_000_000L;
     private static final long WARM_UP_NS = 10_000_000_000L;
 
     /** What makes the peer; a failure of it is an answer like any other. */
@@ -22,24 +21,22 @@ final class Turns {
         T make() throws Exception;
     }
 
-    private final Made<Get> makesGet;
+    private final Made<Call> makesCall;
     private final Made<Batch> makesBatch;
-    private Get get;
+    private Call call;
     private Batch batch;
-    /** How long a request of the last turn took. */
-    private double each;
 
     private final ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     private final CompilationMXBean compiler = ManagementFactory.getCompilationMXBean();
 
-    private Turns(Made<Get> makesGet, Made<Batch> makesBatch) {
-        this.makesGet = makesGet;
+    private Turns(Made<Call> makesCall, Made<Batch> makesBatch) {
+        this.makesCall = makesCall;
         this.makesBatch = makesBatch;
     }
 
     /** Takes turns of single calls, each with its time, until the input ends. */
-    static void oneByOne(Made<Get> get) throws IOException {
-        new Turns(get, null).serve();
+    static void oneByOne(Made<Call> call) throws IOException {
+        new Turns(call, null).serve();
     }
 
     /** Takes turns of batches until the input ends. */
@@ -57,39 +54,41 @@ final class Turns {
     private String answer(String line) {
         try {
             make();
-            if (line.equals("warm")) {
-                warm();
+            String[] words = line.split(" ");
+            if (words[0].equals("warm")) {
+                warm(Integer.parseInt(words[1]));
                 return "{}";
             }
-            String[] words = line.split(" ");
             int count = Integer.parseInt(words[0]);
-            return get == null ? batches(count, Long.parseLong(words[1]) * 1_000_000) : calls(count);
+            return call == null ? batches(count, Long.parseLong(words[1]) * 1_000_000) : calls(count);
         } catch (Exception failure) {
             return "{\"error\":\"" + failure.toString().replaceAll("[^ -~]|[\"\\\\]", "?") + "\"}";
         }
     }
 
     private void make() throws Exception {
-        if (makesGet != null && get == null) {
-            get = makesGet.make();
+        if (makesCall != null && call == null) {
+            call = makesCall.make();
         } else if (makesBatch != null && batch == null) {
             batch = makesBatch.make();
         }
     }
 
     /** Until the compiler has nothing more to do. */
-    private void warm() throws Exception {
+    private void warm(int count) throws Exception {
         long begun = System.nanoTime();
+        long elapsed = 0;
         int idle = 0;
-        for (int done = 0; idle < IDLE_STRETCHES || done < LEAST_STRETCHES; done++) {
+        for (int looks = 0; idle < IDLE_LOOKS || looks < LEAST_LOOKS || elapsed < LEAST_WARM_UP_NS; looks++) {
             long before = compiler.getTotalCompilationTime();
-            if (get == null) {
-                batch.run(STRETCH);
+            if (call == null) {
+                batch.run(count);
             } else {
-                calls(STRETCH);
+                calls(count);
             }
             idle = compiler.getTotalCompilationTime() - before > 1 ? 0 : idle + 1;
-            if (System.nanoTime() - begun > WARM_UP_NS) {
+            elapsed = System.nanoTime() - begun;
+            if (elapsed > WARM_UP_NS) {
                 return;
             }
         }
@@ -104,27 +103,31 @@ final class Turns {
         return all;
     }
 
+    /** The same, without what the look before this one has allocated. */
+    private long allocatedSince(long before) {
+        long now = allocated();
+        long ofALook = allocated() - now;
+        return now - before - ofALook;
+    }
+
     private String calls(int count) throws Exception {
         long[] times = new long[count];
         long before = allocated();
         long begun = System.nanoTime();
         for (int i = 0; i < count; i++) {
             long sent = System.nanoTime();
-            byte[] body = get.get();
+            call.call();
             times[i] = System.nanoTime() - sent;
-            At.judged(body);
         }
         long elapsed = System.nanoTime() - begun;
-        long bytes = allocated() - before;
-        Arrays.sort(times);
-        return figures(count, elapsed, bytes) + ",\"p50_us\":" + quantile(times, 0.5) / 1e3 + ",\"p99_us\":"
-                + quantile(times, 0.99) / 1e3 + "}";
+        StringBuilder answer = figures(count, elapsed, allocatedSince(before)).append(",\"latencies_ns\":[");
+        for (int i = 0; i < count; i++) {
+            answer.append(i == 0 ? "" : ",").append(times[i]);
+        }
+        return answer.append("]}").toString();
     }
 
-    /** Until the time is over; in smaller batches where one would take much longer than that. */
-    private String batches(int most, long atLeast) throws Exception {
-        int count = each == 0 || atLeast == 0 ? most
-                : (int) Math.min(most, Math.max(4L * At.CONNECTIONS, atLeast / each));
+    private String batches(int count, long atLeast) throws Exception {
         long before = allocated();
         long begun = System.nanoTime();
         long requests = 0;
@@ -133,20 +136,15 @@ final class Turns {
             requests += count;
         } while (System.nanoTime() - begun < atLeast);
         long elapsed = System.nanoTime() - begun;
-        each = elapsed / (double) requests;
-        return figures(requests, elapsed, allocated() - before) + "}";
+        return figures(requests, elapsed, allocatedSince(before)).append('}').toString();
     }
 
-    private static String figures(long requests, long elapsed, long bytes) {
-        double each = bytes / (double) requests;
-        return "{\"requests\":" + requests + ",\"seconds\":" + elapsed / 1e9 + ",\"heap\":" + each;
-    }
-
-    /** A quantile of sorted values, interpolated. */
-    private static double quantile(long[] sorted, double part) {
-        double at = part * (sorted.length - 1);
-        int below = (int) at;
-        int above = Math.min(below + 1, sorted.length - 1);
-        return sorted[below] + (sorted[above] - sorted[below]) * (at - below);
+    private static StringBuilder figures(long requests, long elapsed, long bytes) {
+        return new StringBuilder("{\"requests\":")
+                .append(requests)
+                .append(",\"seconds\":")
+                .append(elapsed / 1e9)
+                .append(",\"heap\":")
+                .append(bytes / (double) requests);
     }
 }

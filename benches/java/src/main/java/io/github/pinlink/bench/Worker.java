@@ -4,7 +4,7 @@ package io.github.pinlink.bench;
  * Runs one peer, as {@code benches/peers/src/worker.rs} asks for it.
  *
  * <p>{@code peers} prints who takes part. {@code run WORKLOAD PEER URL CA} makes that peer and reads lines from stdin:
- * {@code warm}, or {@code COUNT MILLISECONDS} for a turn; each is answered with a line of JSON.
+ * {@code warm COUNT}, or {@code COUNT MILLISECONDS} for a turn; each is answered with a line of JSON.
  */
 public final class Worker {
     private Worker() {}
@@ -21,7 +21,7 @@ public final class Worker {
         } else if (arguments[1].equals("start")) {
             start(arguments[2], arguments[3], arguments[4]);
         } else {
-            Peers.run(arguments[1], arguments[2], new At(arguments[3], arguments[4]));
+            Peers.run(arguments[1], arguments[2], new At(arguments[1], arguments[3], arguments[4]));
         }
         // Some peers leave threads behind.
         System.exit(0);
@@ -38,7 +38,8 @@ public final class Worker {
         if (peer.endsWith(", no answer")) {
             FirstClient.make(url);
         } else {
-            At.judged(Peers.caller(peer, new At(url, ca)).get());
+            At at = new At("start", url, ca);
+            at.judged(Peers.caller(peer, at).get());
         }
     }
 }
