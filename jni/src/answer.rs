@@ -170,7 +170,7 @@ fn pack_response(response: &Response, flags: u8, body: usize, packet: &mut impl 
 pub(crate) fn pack_opened(reader: &Reader, packet: &mut impl Packing) {
     pack_start(reader.status(), 0, 0, reader.trace(), packet);
     pack_fields(reader.headers(), packet);
-    packet.put_length(0);
+    packet.put_short_length(0);
 }
 
 /// Byte 0 what it is, 1 flags, 2 status, 4 tries, 8 six times in microseconds, 32 length of the body, 36 address;
@@ -202,10 +202,11 @@ fn pack_start(status: u16, flags: u8, body: usize, trace: &Trace, packet: &mut i
 }
 
 pub(crate) fn pack_fields(fields: &Headers, packet: &mut impl Packing) {
-    packet.put_length(fields.len());
+    packet.put_short_length(fields.len());
     for (name, value) in fields.iter() {
-        packet.put_text(name);
-        packet.put_length(value.len());
+        packet.put_short_length(name.len());
+        packet.put(name.as_bytes());
+        packet.put_short_length(value.len());
         packet.put(value);
     }
 }

@@ -15,7 +15,7 @@ use pinlink::{Batch, Fate, Request, Response};
 
 use crate::answer::Answer;
 use crate::packet::{Malformed, Packing, Unpacking};
-use crate::upcall::{in_an_array, with_java};
+use crate::upcall::{as_java_mut, in_an_array, with_java};
 use crate::{request, writes};
 
 /// How much of a stream is asked for at once.
@@ -218,9 +218,7 @@ impl Read for Stream {
             // SAFETY: it was made as an array of bytes.
             let array = unsafe { JByteArray::from_raw(env, array.into_raw()) };
             let into = &mut into[..got.min(wanted)];
-            // SAFETY: the same bytes, of the same size and alignment, for as long.
-            let signed = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<i8>(), into.len()) };
-            array.get_region(env, 0, signed)?;
+            array.get_region(env, 0, as_java_mut(into))?;
             Ok(Some(into.len()))
         });
         read.flatten().ok_or_else(|| io::Error::other("the stream failed"))

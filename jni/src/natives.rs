@@ -29,9 +29,6 @@ pub(crate) const CLASS: &CStr = c"io/github/pinlink/Native";
 /// What `send` returns where its answer did not fit: it waits in a slot, whose number stands in the memory.
 const IN_A_SLOT: jint = -1;
 
-/// The most that one read brings: what one piece of an answer holds.
-const MOST_READ: usize = 256 * 1024;
-
 /// The most bytes that one crossing of a socket's carries: what the JDK's own sockets take at once.
 const MOST_CARRIED: usize = 64 * 1024;
 
@@ -62,10 +59,10 @@ pub(crate) fn register(env: &mut Env<'_>, class: &JClass<'_>) -> jni::errors::Re
         method(jni_str!("close"), jni_str!("(J)V"), close as *mut c_void),
         method(jni_str!("send"), jni_str!("(JJII[B[Ljava/lang/Object;)I"), send as *mut c_void),
         method(jni_str!("rest"), jni_str!("(J)[B"), rest as *mut c_void),
-        method(jni_str!("sendAll"), jni_str!("(J[B[Ljava/lang/Object;)[B"), send_all as *mut c_void),
+        method(jni_str!("sendAll"), jni_str!("(J[BI[Ljava/lang/Object;)[B"), send_all as *mut c_void),
         method(jni_str!("write"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write as *mut c_void),
-        method(jni_str!("writeAll"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write_all as *mut c_void),
-        method(jni_str!("writeBatch"), jni_str!("(J[B[Ljava/lang/Object;)[B"), write_batch as *mut c_void),
+        method(jni_str!("writeAll"), jni_str!("(J[BI[Ljava/lang/Object;)[B"), write_all as *mut c_void),
+        method(jni_str!("writeBatch"), jni_str!("(J[BI[Ljava/lang/Object;)[B"), write_batch as *mut c_void),
         method(jni_str!("guarantee"), jni_str!("([B[Ljava/lang/Object;)[B"), guarantee as *mut c_void),
         method(jni_str!("open"), jni_str!("(J[B[Ljava/lang/Object;)[B"), open as *mut c_void),
         method(jni_str!("read"), jni_str!("(J[BII)J"), read as *mut c_void),
@@ -148,6 +145,15 @@ fn bytes_of<'local>(env: &mut EnvUnowned<'local>, array: &JByteArray<'local>) ->
     }
 }
 
+/// The first bytes of an array that Java handed in.
+fn first_bytes_of<'local>(env: &mut EnvUnowned<'local>, array: &JByteArray<'local>, length: jint) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    match env.with_env(|env| array.get_region(env, 0, upcall::as_java_mut(&mut bytes))).into_outcome() {
+        Outcome::Ok(()) => bytes,
+        Outcome::Err(_) | Outcome::Panic(_) => Vec::new(),
+    }
+}
+
 /// What came beside a packet.
 fn attached<'local>(env: &mut EnvUnowned<'local>, objects: &JObjectArray<'local>) -> Result<Attachments, Failure> {
     if objects.is_null() {
@@ -196,11 +202,11 @@ fn converse_in_rows<'local>(
     name: &str,
     mut env: EnvUnowned<'local>,
     client: jlong,
-    packet: JByteArray<'local>,
+    (packet, length): (JByteArray<'local>, jint),
     objects: JObjectArray<'local>,
     work: impl FnOnce(Client, Unpacking<'_>, &Attachments) -> Result<VecDeque<Answer>, Failure>,
 ) -> JByteArray<'local> {
-    let packet = bytes_of(&mut env, &packet).unwrap_or_default();
+    let packet = first_bytes_of(&mut env, &packet, length);
     let attachments = attached(&mut env, &objects);
     let interrupt = interrupt::of(&env);
     let rows =
@@ -314,9 +320,10 @@ extern "system" fn send_all<'local>(
     _class: JClass<'local>,
     client: jlong,
     packet: JByteArray<'local>,
+    length: jint,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_in_rows("sendAll", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("sendAll", env, client, (packet, length), objects, |client, mut fields, attachments| {
         let requests = rows::unpack(&mut fields, attachments)?;
         Ok(client.map(&requests).into_iter().map(Answer::from).collect())
     })
@@ -341,9 +348,10 @@ extern "system" fn write_all<'local>(
     _class: JClass<'local>,
     client: jlong,
     packet: JByteArray<'local>,
+    length: jint,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_in_rows("writeAll", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("writeAll", env, client, (packet, length), objects, |client, mut fields, attachments| {
         let writes = writes::unpack_all(&mut fields, attachments)?;
         Ok(client.write_all(&writes).into_iter().map(Answer::from).collect())
     })
@@ -355,9 +363,10 @@ extern "system" fn write_batch<'local>(
     _class: JClass<'local>,
     client: jlong,
     packet: JByteArray<'local>,
+    length: jint,
     objects: JObjectArray<'local>,
 ) -> JByteArray<'local> {
-    converse_in_rows("writeBatch", env, client, packet, objects, |client, mut fields, attachments| {
+    converse_in_rows("writeBatch", env, client, (packet, length), objects, |client, mut fields, attachments| {
         let batch = writes::unpack_batch(&mut fields, attachments)?;
         Ok(client.write_batch(&batch).into_iter().map(Answer::from).collect())
     })
@@ -403,13 +412,13 @@ extern "system" fn read<'local>(
     length: jint,
 ) -> jlong {
     let interrupt = interrupt::of(&env);
-    let mut piece = vec![0; usize::try_from(length).unwrap_or(0).min(MOST_READ)];
-    let read = caught("read", || interruptible(interrupt, || opened::read(reader, &mut piece)));
+    let most = usize::try_from(length).unwrap_or(0);
+    let read = caught("read", || interruptible(interrupt, || opened::read(reader, most)));
     let failure = match read {
-        Some(Ok(got)) => {
-            let stored = env.with_env(|env| into.set_region(env, offset, upcall::as_java(&piece[..got])));
+        Some(Ok(piece)) => {
+            let stored = env.with_env(|env| into.set_region(env, offset, upcall::as_java(&piece)));
             match stored.into_outcome() {
-                Outcome::Ok(()) => return jlong::try_from(got).unwrap_or(0),
+                Outcome::Ok(()) => return jlong::try_from(piece.len()).unwrap_or(0),
                 Outcome::Err(_) | Outcome::Panic(_) => Failure::PANIC,
             }
         }

@@ -74,6 +74,17 @@ pub(crate) trait Packing {
         self.put_int(u32::try_from(length).unwrap_or(u32::MAX));
     }
 
+    /// A length that is nearly always short, in as few bytes as it takes: seven bits in each, the last of which has the
+    /// eighth bit off.
+    fn put_short_length(&mut self, length: usize) {
+        let mut left = u32::try_from(length).unwrap_or(u32::MAX);
+        while left >= 0x80 {
+            self.put_byte(left.to_le_bytes()[0] | 0x80);
+            left >>= 7;
+        }
+        self.put_byte(left.to_le_bytes()[0]);
+    }
+
     fn put_text(&mut self, text: &str) {
         self.put_length(text.len());
         self.put(text.as_bytes());
@@ -130,6 +141,19 @@ mod tests {
         assert_eq!(fields.text(), Ok("caf\u{e9}"));
         assert_eq!(fields.count(), Ok(3));
         assert_eq!(fields.byte(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_short_length_takes_a_byte_for_seven_bits() {
+        let packed = |length| {
+            let mut packet = Vec::new();
+            packet.put_short_length(length);
+            packet
+        };
+        assert_eq!([packed(0), packed(127)], [[0], [127]]);
+        assert_eq!([packed(128), packed(0x3fff)], [[0x80, 1], [0xff, 0x7f]]);
+        assert_eq!(packed(1 << 20), [0x80, 0x80, 0x40]);
+        assert_eq!(packed(usize::MAX), [0xff, 0xff, 0xff, 0xff, 0x0f]);
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) fn unpack(
 ) -> Result<Request, Malformed> {
     let flags = fields.byte()?;
     let has = |flag: u8| flags & flag != 0;
-    let (timeout, size_limit) = (fields.long()?, fields.long()?);
+    let timeout = if has(HAS_TIMEOUT) { fields.long()? } else { 0 };
+    let size_limit = if has(HAS_SIZE_LIMIT) { fields.long()? } else { 0 };
     let (method, url) = (fields.text()?, fields.text()?);
     let mut request = Request::new(method, url);
     for _ in 0..fields.count()? {
@@ -74,8 +75,9 @@ mod tests {
     fn packed(flags: u8, body: &[u8]) -> Vec<u8> {
         let mut packet = Vec::new();
         packet.put_byte(flags);
-        packet.put_long(0);
-        packet.put_long(0);
+        if flags & HAS_TIMEOUT != 0 {
+            packet.put_long(-1);
+        }
         packet.put_text("POST");
         packet.put_text("https://kms.example/keys");
         packet.put_length(1);
@@ -106,8 +108,7 @@ mod tests {
 
     #[test]
     fn a_timeout_below_zero_is_refused_as_one_of_zero() {
-        let mut packet = packed(HAS_TIMEOUT, b"");
-        packet[1..9].copy_from_slice(&(-1_i64).to_ne_bytes());
+        let packet = packed(HAS_TIMEOUT, b"");
         assert!(unpack(&mut Unpacking::new(&packet), None, &Attachments::default()).unwrap().check().is_err());
     }
 

@@ -158,7 +158,8 @@ fn post(object: Global<JObject<'static>>, answer: Answer) {
     let mut ends = ends();
     ends.waiting.push_back((object, answer));
     if ends.threads > 0 {
-        if !ends.is_watched {
+        // Whoever watches waits for one that is telling, which may be nobody any more.
+        if !ends.is_watched || ends.busy == 0 {
             NEWS.notify_one();
         }
         return;
@@ -204,7 +205,7 @@ fn turn() -> Option<MutexGuard<'static, Ends>> {
     let mut ends = ends();
     ends.idle += 1;
     loop {
-        if ends.waiting.is_empty() || ends.is_watched {
+        if ends.waiting.is_empty() || (ends.is_watched && ends.busy > 0) {
             if ends.threads <= 2 {
                 ends = NEWS.wait(ends).unwrap_or_else(|poisoned| poisoned.into_inner());
                 continue;
@@ -283,6 +284,11 @@ pub(crate) fn whole_in_an_array<'local>(
 pub(crate) fn as_java(bytes: &[u8]) -> &[i8] {
     // SAFETY: the same bytes, of the same size and alignment, for as long.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+}
+
+pub(crate) fn as_java_mut(bytes: &mut [u8]) -> &mut [i8] {
+    // SAFETY: the same bytes, of the same size and alignment, for as long.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
 }
 
 pub(crate) fn as_ours(bytes: &[i8]) -> &[u8] {

@@ -18,6 +18,24 @@ final class Bytes {
                 : first << 24 | second << 16 | third << 8 | fourth;
     }
 
+    /** A length in as few bytes as it takes, seven bits in each: see {@code jni/src/packet.rs}. */
+    static int shortLength(byte[] block, int at) {
+        int length = block[at] & 0x7f;
+        for (int next = at, shift = 7; block[next] < 0; shift += 7) {
+            length |= (block[++next] & 0x7f) << shift;
+        }
+        return length;
+    }
+
+    /** The position behind that length. */
+    static int behindShortLength(byte[] block, int at) {
+        int next = at;
+        while (block[next] < 0) {
+            next++;
+        }
+        return next + 1;
+    }
+
     static int unsignedShort(byte[] block, int at) {
         int first = block[at] & 0xff;
         int second = block[at + 1] & 0xff;

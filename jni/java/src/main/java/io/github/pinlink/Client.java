@@ -188,14 +188,17 @@ public final class Client implements AutoCloseable {
      */
     public List<Result<Written>> writeAll(List<Write> writes) throws PinlinkException {
         begin();
-        Packet packet = Packet.forRows(writes.size(), 512).put(writes.size());
+        Packet packet = Packet.inArray(1024).put(writes.size());
         int[] objects = new int[writes.size() + 1];
         int row = 0;
         for (Write write : writes) {
             write.pack(packet);
             objects[++row] = packet.attached();
+            if (row == 1) {
+                packet.expectRows(writes.size() - 1);
+            }
         }
-        byte[] first = Native.writeAll(handle, packet.toArray(), packet.attachments());
+        byte[] first = Native.writeAll(handle, packet.array(), packet.length(), packet.attachments());
         return explained(rows(first, writes.size(), Written::new), packet, objects);
     }
 
@@ -211,7 +214,9 @@ public final class Client implements AutoCloseable {
         begin();
         Packet packet = batch.pack(Packet.inArray(1024));
         List<Result<Written>> rows = rows(
-                Native.writeBatch(handle, packet.toArray(), packet.attachments()), batch.size(), Written::new);
+                Native.writeBatch(handle, packet.array(), packet.length(), packet.attachments()),
+                batch.size(),
+                Written::new);
         for (Result<Written> row : rows) {
             if (!row.isOk()) {
                 packet.explain(row.failure());
@@ -233,14 +238,17 @@ public final class Client implements AutoCloseable {
      */
     public List<Result<Response>> sendAll(List<Request> requests) throws PinlinkException {
         begin();
-        Packet packet = Packet.forRows(requests.size(), 128).put(requests.size());
+        Packet packet = Packet.inArray(512).put(requests.size());
         int[] objects = new int[requests.size() + 1];
         int row = 0;
         for (Request request : requests) {
             request.packWhole(packet);
             objects[++row] = packet.attached();
+            if (row == 1) {
+                packet.expectRows(requests.size() - 1);
+            }
         }
-        byte[] first = Native.sendAll(handle, packet.toArray(), packet.attachments());
+        byte[] first = Native.sendAll(handle, packet.array(), packet.length(), packet.attachments());
         return explained(rows(first, requests.size(), Function.identity()), packet, objects);
     }
 

@@ -15,25 +15,27 @@ final class Fields {
 
     /** The position behind the fields that begin here. */
     static int end(byte[] block, int start) {
-        int at = start + Integer.BYTES;
-        for (int left = Bytes.integer(block, start); left > 0; left--) {
-            at += Integer.BYTES + Bytes.integer(block, at);
-            at += Integer.BYTES + Bytes.integer(block, at);
+        int at = Bytes.behindShortLength(block, start);
+        for (int left = Bytes.shortLength(block, start); left > 0; left--) {
+            at = Bytes.behindShortLength(block, at) + Bytes.shortLength(block, at);
+            at = Bytes.behindShortLength(block, at) + Bytes.shortLength(block, at);
         }
         return at;
     }
 
     /** The first value of a field, or null. */
     static String find(byte[] block, int start, String name) {
-        int at = start + Integer.BYTES;
-        for (int left = Bytes.integer(block, start); left > 0; left--) {
-            int length = Bytes.integer(block, at);
-            int value = at + Integer.BYTES + length;
-            int valueLength = Bytes.integer(block, value);
-            if (length == name.length() && isNamed(block, at + Integer.BYTES, name)) {
-                return new String(block, value + Integer.BYTES, valueLength, StandardCharsets.UTF_8);
+        int at = Bytes.behindShortLength(block, start);
+        for (int left = Bytes.shortLength(block, start); left > 0; left--) {
+            int length = Bytes.shortLength(block, at);
+            int text = Bytes.behindShortLength(block, at);
+            at = text + length;
+            int valueLength = Bytes.shortLength(block, at);
+            int value = Bytes.behindShortLength(block, at);
+            if (length == name.length() && isNamed(block, text, name)) {
+                return new String(block, value, valueLength, StandardCharsets.UTF_8);
             }
-            at = value + Integer.BYTES + valueLength;
+            at = value + valueLength;
         }
         return null;
     }
@@ -49,11 +51,17 @@ final class Fields {
     }
 
     static List<Map.Entry<String, String>> all(byte[] block, int start) {
-        int count = Bytes.integer(block, start);
+        int count = Bytes.shortLength(block, start);
         List<Map.Entry<String, String>> fields = new ArrayList<>(count);
-        Unpacking packed = new Unpacking(block, start + Integer.BYTES, block.length);
+        int at = Bytes.behindShortLength(block, start);
         for (int i = 0; i < count; i++) {
-            fields.add(new AbstractMap.SimpleImmutableEntry<>(packed.text(), packed.text()));
+            int text = Bytes.behindShortLength(block, at);
+            int value = text + Bytes.shortLength(block, at);
+            String name = new String(block, text, value - text, StandardCharsets.UTF_8);
+            text = Bytes.behindShortLength(block, value);
+            at = text + Bytes.shortLength(block, value);
+            fields.add(new AbstractMap.SimpleImmutableEntry<>(
+                    name, new String(block, text, at - text, StandardCharsets.UTF_8)));
         }
         return Collections.unmodifiableList(fields);
     }

@@ -43,8 +43,8 @@ final class Native {
     /** Takes an answer out of its slot. */
     static native byte[] rest(long slot);
 
-    /** Sends many packed requests; answers with the first block of their outcomes. */
-    static native byte[] sendAll(long client, byte[] requests, Object[] attachments);
+    /** Sends many packed requests, which are the first bytes; answers with the first block of their outcomes. */
+    static native byte[] sendAll(long client, byte[] requests, int length, Object[] attachments);
 
     /** The next block of outcomes out of their slot. */
     static native byte[] moreRows(long slot);
@@ -65,9 +65,9 @@ final class Native {
 
     static native byte[] write(long client, byte[] write, Object[] attachments);
 
-    static native byte[] writeAll(long client, byte[] writes, Object[] attachments);
+    static native byte[] writeAll(long client, byte[] writes, int length, Object[] attachments);
 
-    static native byte[] writeBatch(long client, byte[] batch, Object[] attachments);
+    static native byte[] writeBatch(long client, byte[] batch, int length, Object[] attachments);
 
     static native byte[] guarantee(byte[] write, Object[] attachments);
 

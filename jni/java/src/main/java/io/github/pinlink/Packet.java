@@ -76,11 +76,6 @@ final class Packet {
         }
     }
 
-    /** One in an array for so many rows of about so many bytes; it grows. */
-    static Packet forRows(int rows, int each) {
-        return inArray((int) Math.min(64 + (long) each * rows, 1 << 20));
-    }
-
     /** One in an array, which grows: for what is packed once in a while. */
     static Packet inArray(int capacity) {
         return new Packet(ByteBuffer.allocate(capacity));
@@ -145,6 +140,16 @@ final class Packet {
         byte[] bytes = new byte[buffer.position()];
         System.arraycopy(buffer.array(), buffer.arrayOffset(), bytes, 0, bytes.length);
         return bytes;
+    }
+
+    /** The array of a packet in one: what was packed stands at its beginning. */
+    byte[] array() {
+        return buffer.array();
+    }
+
+    /** Makes room, behind the first row, for so many like it: those of a batch are alike. */
+    void expectRows(int more) {
+        room((int) Math.min(9L * buffer.position() * more / 8, 1 << 20));
     }
 
     /** The number that native code has put at the beginning. */

@@ -39,16 +39,34 @@ public final class Request {
     private final String method;
     private final String url;
     private int flags;
-    private long timeout;
-    private long sizeLimit;
     /** Names and values in turn. */
     private String[] headers = NONE;
-    private String[] trailers = NONE;
     /** The body, or the path of its file. */
     private byte[] body = EMPTY;
-    private InputStream stream;
-    private long length;
-    private UnaryOperator<Request> signer;
+    private Extras extras = Extras.NONE;
+
+    /** What few requests have, apart from them: there may be many requests. */
+    private static final class Extras {
+        static final Extras NONE = new Extras();
+
+        private long timeout;
+        private long sizeLimit;
+        private String[] trailers = Request.NONE;
+        private InputStream stream;
+        private long length;
+        private UnaryOperator<Request> signer;
+
+        private Extras copy() {
+            Extras copy = new Extras();
+            copy.timeout = timeout;
+            copy.sizeLimit = sizeLimit;
+            copy.trailers = trailers;
+            copy.stream = stream;
+            copy.length = length;
+            copy.signer = signer;
+            return copy;
+        }
+    }
 
     private Request(String method, String url) {
         this.method = Objects.requireNonNull(method, "method");
@@ -58,14 +76,16 @@ public final class Request {
     private Request copy() {
         Request copy = new Request(method, url);
         copy.flags = flags;
-        copy.timeout = timeout;
-        copy.sizeLimit = sizeLimit;
         copy.headers = headers;
-        copy.trailers = trailers;
         copy.body = body;
-        copy.stream = stream;
-        copy.length = length;
-        copy.signer = signer;
+        copy.extras = extras;
+        return copy;
+    }
+
+    /** The same with extras of its own. */
+    private Request copyWithExtras() {
+        Request copy = copy();
+        copy.extras = extras.copy();
         return copy;
     }
 
@@ -159,8 +179,8 @@ public final class Request {
      * @return the request with it
      */
     public Request trailer(String name, String value) {
-        Request copy = copy();
-        copy.trailers = with(trailers, name, value);
+        Request copy = copyWithExtras();
+        copy.extras.trailers = with(extras.trailers, name, value);
         return copy;
     }
 
@@ -168,7 +188,10 @@ public final class Request {
         Request copy = copy();
         copy.flags = flags & ~(HAS_FILE | HAS_STREAM) | flag;
         copy.body = bytes;
-        copy.stream = null;
+        if (extras.stream != null) {
+            copy.extras = extras.copy();
+            copy.extras.stream = null;
+        }
         return copy;
     }
 
@@ -211,9 +234,9 @@ public final class Request {
      * @return the request with it
      */
     public Request body(InputStream stream, long length) {
-        Request copy = body(EMPTY, HAS_STREAM);
-        copy.stream = Objects.requireNonNull(stream, "stream");
-        copy.length = length;
+        Request copy = copyWithExtras().body(EMPTY, HAS_STREAM);
+        copy.extras.stream = Objects.requireNonNull(stream, "stream");
+        copy.extras.length = length;
         return copy;
     }
 
@@ -236,9 +259,9 @@ public final class Request {
      * @return the request that is signed
      */
     public Request signed(UnaryOperator<Request> signer) {
-        Request copy = copy();
+        Request copy = copyWithExtras();
         copy.flags |= HAS_SIGNER;
-        copy.signer = Objects.requireNonNull(signer, "signer");
+        copy.extras.signer = Objects.requireNonNull(signer, "signer");
         return copy;
     }
 
@@ -273,9 +296,9 @@ public final class Request {
      * @return the request with that limit
      */
     public Request sizeLimit(long bytes) {
-        Request copy = copy();
+        Request copy = copyWithExtras();
         copy.flags |= HAS_SIZE_LIMIT;
-        copy.sizeLimit = bytes;
+        copy.extras.sizeLimit = bytes;
         return copy;
     }
 
@@ -286,9 +309,9 @@ public final class Request {
      * @return the request with that deadline
      */
     public Request timeout(Duration timeout) {
-        Request copy = copy();
+        Request copy = copyWithExtras();
         copy.flags |= HAS_TIMEOUT;
-        copy.timeout = nanoseconds(timeout);
+        copy.extras.timeout = nanoseconds(timeout);
         return copy;
     }
 
@@ -343,7 +366,7 @@ public final class Request {
 
     /** Whether its body is read on the thread that sends it. */
     boolean hasStream() {
-        return stream != null;
+        return extras.stream != null;
     }
 
     /**
@@ -368,11 +391,11 @@ public final class Request {
     }
 
     private void packObjects(Packet packet) {
-        if (stream != null) {
-            packet.attach(new Callback.Pulling(stream)).put(length);
+        if (extras.stream != null) {
+            packet.attach(new Callback.Pulling(extras.stream)).put(extras.length);
         }
-        if (signer != null) {
-            packet.attach(new Callback.Signing(signer));
+        if (extras.signer != null) {
+            packet.attach(new Callback.Signing(extras.signer));
         }
     }
 
@@ -382,9 +405,16 @@ public final class Request {
     }
 
     private void packHead(Packet packet) {
-        packet.put((byte) flags).put(timeout).put(sizeLimit).put(method).put(url);
+        packet.put((byte) flags);
+        if ((flags & HAS_TIMEOUT) != 0) {
+            packet.put(extras.timeout);
+        }
+        if ((flags & HAS_SIZE_LIMIT) != 0) {
+            packet.put(extras.sizeLimit);
+        }
+        packet.put(method).put(url);
         pack(headers, packet);
-        pack(trailers, packet);
+        pack(extras.trailers, packet);
     }
 
     private static void pack(String[] fields, Packet packet) {
