@@ -62,7 +62,7 @@ class _Call(_Future):
         return super().cancel(*arguments, **options)
 
 
-async def _run(start: Callable[..., int], *arguments: Any) -> Any:
+async def run(start: Callable[..., int], *arguments: Any) -> Any:
     loop = asyncio.get_running_loop()
     board = _boards.get(loop)
     if board is None:
@@ -82,12 +82,12 @@ async def fed(pieces: AsyncIterable[bytes], call: Callable[[Feed], Awaitable[_T]
         try:
             async for piece in pieces:
                 # An empty one would be no end, but nothing to send either.
-                if piece and not await _run(feed.push, piece):
+                if piece and not await run(feed.push, piece):
                     return
         except Exception as error:
-            await _run(feed.push, error)
+            await run(feed.push, error)
         else:
-            await _run(feed.push, None)
+            await run(feed.push, None)
 
     bringing = asyncio.ensure_future(bring())
     try:
@@ -126,7 +126,7 @@ class AsyncReader:
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the pieces as they come, up to 256 KiB each."""
         while True:
-            piece: bytes = await _run(self._pieces.chunk)
+            piece: bytes = await run(self._pieces.chunk)
             if not piece:
                 return
             yield piece
@@ -170,7 +170,7 @@ class AsyncClient:
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a GET."""
-        return await _run(self._core.ask, "GET", url, params, headers, None, None, timeout)  # type: ignore[no-any-return]
+        return await run(self._core.ask, "GET", url, params, headers, None, None, timeout)  # type: ignore[no-any-return]
 
     async def head(
         self,
@@ -181,7 +181,7 @@ class AsyncClient:
         timeout: Optional[_Seconds] = None,
     ) -> Response:
         """Send a HEAD."""
-        return await _run(self._core.ask, "HEAD", url, params, headers, None, None, timeout)  # type: ignore[no-any-return]
+        return await run(self._core.ask, "HEAD", url, params, headers, None, None, timeout)  # type: ignore[no-any-return]
 
     async def post(
         self,
@@ -253,35 +253,35 @@ class AsyncClient:
         if hasattr(data, "__aiter__"):
             pieces: Any = data
             return await fed(
-                pieces, lambda feed: _run(self._core.ask, method, url, params, headers, json, feed, timeout)
+                pieces, lambda feed: run(self._core.ask, method, url, params, headers, json, feed, timeout)
             )
-        return await _run(self._core.ask, method, url, params, headers, json, data, timeout)  # type: ignore[no-any-return]
+        return await run(self._core.ask, method, url, params, headers, json, data, timeout)  # type: ignore[no-any-return]
 
     async def send(self, request: Request) -> Response:
         """Send a request that was made before."""
-        return await _run(self._core.send, request)  # type: ignore[no-any-return]
+        return await run(self._core.send, request)  # type: ignore[no-any-return]
 
     async def map(self, requests: Iterable[Union[Request, str]]) -> List[Union[Response, Error]]:
         """Send many: an outcome for each, in their order, as :meth:`Client.map`."""
-        return await _run(self._core.map, requests)  # type: ignore[no-any-return]
+        return await run(self._core.map, requests)  # type: ignore[no-any-return]
 
     async def open(self, request: Union[Request, str]) -> AsyncReader:
         """Send a request, or a GET of this URL, whose answer is read while it comes."""
         if not isinstance(request, Request):
             request = Request("GET", request)
-        return AsyncReader(await _run(self._core.open, request))
+        return AsyncReader(await run(self._core.open, request))
 
     async def write(self, write: Write) -> Written:
         """Write, and say what became of it, as :meth:`Client.write`. Canceled, the outcome is unknown."""
-        return await _run(self._core.write, write)  # type: ignore[no-any-return]
+        return await run(self._core.write, write)  # type: ignore[no-any-return]
 
     async def write_all(self, writes: Iterable[Write]) -> List[Union[Written, Error]]:
         """Write many: an outcome for each, in their order, as :meth:`Client.write_all`."""
-        return await _run(self._core.write_all, writes)  # type: ignore[no-any-return]
+        return await run(self._core.write_all, writes)  # type: ignore[no-any-return]
 
     async def write_batch(self, batch: Batch) -> List[Union[Written, Error]]:
         """Write many in one request, as :meth:`Client.write_batch`."""
-        return await _run(self._core.write_batch, batch)  # type: ignore[no-any-return]
+        return await run(self._core.write_batch, batch)  # type: ignore[no-any-return]
 
     def pins(self) -> PinSet:
         """What is pinned now; nothing before the first call."""
@@ -296,7 +296,7 @@ class AsyncClient:
         self._core.close()
 
     async def __aenter__(self) -> AsyncClient:
-        await _run(self._core.begin)
+        await run(self._core.begin)
         return self
 
     async def __aexit__(self, *raised: object) -> None:

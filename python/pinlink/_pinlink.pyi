@@ -48,6 +48,7 @@ __all__ = [
     "end_calls",
     "forget_calls",
     "insert_once",
+    "opened",
     "outcome",
     "restored",
     "upsert",
@@ -239,6 +240,9 @@ def end_calls() -> None:
 
 def forget_calls() -> None:
     """In a child process: forget the calls of its parent's threads."""
+
+def opened(client: Client, request: Request | str) -> Pieces:
+    """Send a request whose answer is read as its pieces come: a client's ``open`` without a reader."""
 
 def restored(options: list[tuple[str, str]], pins: str | None) -> Client:
     """Make a client out of a pickle."""
@@ -1022,6 +1026,12 @@ class Pieces:
     def headers(self) -> Headers:
         """The header fields."""
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Give the header fields as they came, names in lower case."""
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Give the same as bytes."""
+
     @property
     def trailers(self) -> Headers:
         """The fields that came behind the body."""
@@ -1127,6 +1137,9 @@ class AsyncPieces:
     @property
     def headers(self) -> Headers:
         """The header fields."""
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Give the same as pairs of bytes."""
 
     @property
     def url(self) -> str:

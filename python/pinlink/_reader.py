@@ -6,7 +6,7 @@ import io
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator
+    from typing import Any, Iterator, Optional
 
     from ._headers import Headers
     from ._pinlink import Pieces
@@ -62,6 +62,21 @@ class Reader(io.RawIOBase):
         into[:size] = self._left[:size]
         self._left = self._left[size:]
         return size
+
+    def read(self, size: Optional[int] = -1) -> bytes:
+        """Read what has come, up to ``size`` bytes, or with none the rest of the body; empty at the end."""
+        if size is None or size < 0:
+            return self.readall()
+        if self.closed:
+            raise ValueError("the answer was closed")
+        if not self._left and size > 0:
+            piece = self._pieces.chunk()
+            if len(piece) <= size:
+                return piece
+            self._left = memoryview(piece)
+        read = self._left[:size]
+        self._left = self._left[size:]
+        return bytes(read)
 
     def readall(self) -> bytes:
         """Read the rest of the body."""

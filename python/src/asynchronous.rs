@@ -20,14 +20,14 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 use tokio::sync::{Mutex as Turns, OnceCell};
 
 use crate::failure::Asked;
 use crate::options::{Blueprint, Pickled};
 use crate::pins::PinSet;
 use crate::request::{self, Parts, Request, compose};
-use crate::response::Response;
+use crate::response::{Fields, Response};
 use crate::write::{self, Batch, Write, Written};
 use crate::{client, failure, log, reader};
 
@@ -333,7 +333,7 @@ impl AsyncCore {
         let (request, asked) = request.get().armed(board.py());
         let call = |client: pinlink::AsyncClient| async move { Ok(client.open(&request).await) };
         self.run(board, future, call, |py, opened| match opened {
-            Ok(reader) => AsyncPieces::new(py, reader, asked.url)?.into_py_any(py),
+            Ok(reader) => AsyncPieces::new(reader, asked.url).into_py_any(py),
             Err(error) => Err(asked.raise(py, &error)),
         })
     }
@@ -380,20 +380,30 @@ pub(crate) struct AsyncPieces {
     #[pyo3(get)]
     status: u16,
     #[pyo3(get)]
-    headers: Py<PyAny>,
-    #[pyo3(get)]
     url: Py<PyString>,
+    fields: Fields,
 }
 
 impl AsyncPieces {
-    fn new(py: Python<'_>, reader: AsyncReader, url: Py<PyString>) -> PyResult<AsyncPieces> {
-        let headers = crate::response::mapping(py, reader.headers().iter())?.unbind();
-        Ok(AsyncPieces { status: reader.status(), reader: Arc::new(Turns::new(Some(reader))), headers, url })
+    fn new(reader: AsyncReader, url: Py<PyString>) -> AsyncPieces {
+        let (status, fields) = (reader.status(), Fields::new(reader.headers().clone()));
+        AsyncPieces { status, reader: Arc::new(Turns::new(Some(reader))), url, fields }
     }
 }
 
 #[pymethods]
 impl AsyncPieces {
+    /// The header fields.
+    #[getter]
+    fn headers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.fields.mapping(py)
+    }
+
+    /// The same as pairs of bytes.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.fields.bytes(py)
+    }
+
     /// The next piece; empty at the end.
     fn chunk(&self, board: &Bound<'_, Board>, future: Py<PyAny>) -> PyResult<u64> {
         let reader = Arc::clone(&self.reader);

@@ -60,6 +60,15 @@ impl Client {
         )
     }
 
+    fn opened(&self, request: &Bound<'_, PyAny>) -> PyResult<Pieces> {
+        let py = request.py();
+        let (request, asked) = request::row(py, request)?;
+        let core = self.core(py)?;
+        let reader =
+            waiting::wait(py, || core.open(&request), |opened| opened.map_err(|error| asked.raise(py, &error)))?;
+        Ok(Pieces::new(reader, asked.url))
+    }
+
     fn ask(&self, method: &str, url: Bound<'_, PyString>, parts: &Parts<'_, '_>) -> PyResult<Response> {
         let py = url.py();
         let request = compose(py, method, &url, parts)?;
@@ -200,11 +209,7 @@ impl Client {
     /// Sends a request, or a GET of this URL, whose answer is read while it comes.
     fn open<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         static READER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let (request, asked) = request::row(py, request)?;
-        let core = self.core(py)?;
-        let reader =
-            waiting::wait(py, || core.open(&request), |opened| opened.map_err(|error| asked.raise(py, &error)))?;
-        READER.import(py, "pinlink._reader", "Reader")?.call1((Pieces::new(py, reader, asked.url)?,))
+        READER.import(py, "pinlink._reader", "Reader")?.call1((self.opened(request)?,))
     }
 
     /// A connection to a declared `tcp://host:port`, for protocols that are not HTTP.
@@ -352,6 +357,12 @@ pub(crate) fn written<'py>(
         Err(error) => asked.outcome(py, &error),
     });
     PyList::new(py, outcomes.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// As a client's `open`, for who reads the pieces as they are: an adapter.
+#[pyfunction]
+pub(crate) fn opened(client: &Bound<'_, Client>, request: &Bound<'_, PyAny>) -> PyResult<Pieces> {
+    client.get().opened(request)
 }
 
 /// A client out of a pickle. It connects to nothing before its first call.

@@ -28,6 +28,8 @@ mod _pinlink {
     #[pymodule_export]
     use crate::client::Client;
     #[pymodule_export]
+    use crate::client::opened;
+    #[pymodule_export]
     use crate::client::restored;
     #[pymodule_export]
     use crate::doctor::doctor;

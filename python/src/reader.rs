@@ -10,9 +10,9 @@ use std::thread::{self, ThreadId};
 use pinlink::Reader;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::response::mapping;
+use crate::response::{Fields, mapping};
 use crate::{failure, waiting};
 
 /// What is said to who reads on.
@@ -28,16 +28,15 @@ pub(crate) struct Pieces {
     #[pyo3(get)]
     status: u16,
     #[pyo3(get)]
-    headers: Py<PyAny>,
-    #[pyo3(get)]
     url: Py<PyString>,
+    fields: Fields,
 }
 
 impl Pieces {
-    pub(crate) fn new(py: Python<'_>, reader: Reader, url: Py<PyString>) -> PyResult<Pieces> {
-        let headers = mapping(py, reader.headers().iter())?.unbind();
-        let (status, reader) = (reader.status(), Mutex::new(Some(reader)));
-        Ok(Pieces { reader, held_by: Mutex::new(None), is_closed: AtomicBool::new(false), status, headers, url })
+    pub(crate) fn new(reader: Reader, url: Py<PyString>) -> Pieces {
+        let (status, fields) = (reader.status(), Fields::new(reader.headers().clone()));
+        let (held_by, is_closed) = (Mutex::new(None), AtomicBool::new(false));
+        Pieces { reader: Mutex::new(Some(reader)), held_by, is_closed, status, url, fields }
     }
 
     fn holder(&self, thread: Option<ThreadId>) -> Option<ThreadId> {
@@ -87,6 +86,22 @@ impl Pieces {
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let piece = self.with(py, Reader::chunk)?.map_err(|error| failure::raised(py, &error))?;
         Ok(PyBytes::new(py, &piece.unwrap_or_default()))
+    }
+
+    /// The header fields.
+    #[getter]
+    fn headers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.fields.mapping(py)
+    }
+
+    /// The same as pairs of text, names in lower case.
+    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.fields.pairs(py)
+    }
+
+    /// The same as pairs of bytes.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.fields.bytes(py)
     }
 
     /// The fields that came behind the body; none before its end.

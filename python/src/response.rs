@@ -2,6 +2,8 @@
 //!
 //! It owns what is converted when, and the decoding of text.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
@@ -24,6 +26,37 @@ impl Response {
     }
 }
 
+/// The head of an answer that is read while it comes: its fields, converted where somebody looks.
+pub(crate) struct Fields {
+    headers: pinlink::Headers,
+    mapping: PyOnceLock<Py<PyAny>>,
+}
+
+impl Fields {
+    pub(crate) fn new(headers: pinlink::Headers) -> Fields {
+        Fields { headers, mapping: PyOnceLock::new() }
+    }
+
+    /// As the package's mapping.
+    pub(crate) fn mapping(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let made = || mapping(py, self.headers.iter()).map(Bound::unbind);
+        self.mapping.get_or_try_init(py, made).map(|headers| headers.clone_ref(py))
+    }
+
+    /// As pairs of text.
+    pub(crate) fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pairs = self.headers.iter().map(|(name, value)| (name, text_of(value)));
+        PyList::new(py, pairs.collect::<Vec<_>>())
+    }
+
+    /// As pairs of bytes, each as it came but for the case of names.
+    pub(crate) fn bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pairs =
+            self.headers.iter().map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)));
+        PyList::new(py, pairs.collect::<Vec<_>>())
+    }
+}
+
 /// Header fields as the package's mapping.
 pub(crate) fn mapping<'py, 'a>(
     py: Python<'py>,
@@ -35,9 +68,9 @@ pub(crate) fn mapping<'py, 'a>(
 }
 
 /// A header's value as text: UTF-8, or where it is none, byte by byte (Latin-1), so that nothing is lost.
-fn text_of(value: &[u8]) -> String {
+fn text_of(value: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(value) {
-        Ok(text) => text.to_owned(),
+        Ok(text) => Cow::Borrowed(text),
         Err(_) => value.iter().copied().map(char::from).collect(),
     }
 }

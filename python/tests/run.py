@@ -13,7 +13,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent
-SOURCES = ["pinlink", "tests", "../examples/maxcompute-python", "../examples/maxframe"]
+SOURCES = ["pinlink", "tests", "../examples/maxcompute-python", "../examples/maxframe", "../benches/python"]
+BENCHES = sorted(str(source) for source in (PROJECT.parent / "benches" / "python").glob("*.py"))
 
 
 def laid_out(target, profile="debug"):
@@ -55,6 +56,7 @@ def main(target, *pythons):
             for check in (
                 ["mypy", "--strict", "-p", "pinlink"],
                 ["mypy", "--strict", str(HERE / "typed.py")],
+                ["mypy", "--strict", "--ignore-missing-imports", *BENCHES],
                 ["stubtest", "--allowlist", str(HERE / "stubtest.allow"), "pinlink"],
                 ["ruff", "check", "--no-cache", *SOURCES],
                 ["ruff", "format", "--no-cache", "--check", *SOURCES],

@@ -80,6 +80,19 @@ def test_codings_and_cookies_and_redirects_are_those_of_requests(box, session):
     assert session.get(box.http("/redirects/2"), allow_redirects=False).is_redirect
 
 
+def test_cookies_are_kept_and_fields_of_one_name_joined():
+    def serve(connection, file):
+        for _ in iter(lambda: request_of(file), None):
+            fields = b"Set-Cookie: a=1\r\nX-Two: 1\r\nset-cookie: b=2; Path=/\r\nX-Two: 2\r\nContent-Length: 0\r\n"
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+
+    server = Scripted(serve)
+    with server, mounted(PinlinkAdapter(**server.options())) as session:
+        answer = session.get(server.url())
+        assert answer.headers["x-two"] == "1, 2"
+        assert dict(answer.cookies) == dict(session.cookies) == {"a": "1", "b": "2"}
+
+
 @pytest.mark.parametrize("timeout", [0.3, (0.1, 0.2)])
 def test_a_timeout_is_theirs(box, session, timeout):
     with pytest.raises(requests.ReadTimeout) as caught:

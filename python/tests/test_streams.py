@@ -33,6 +33,18 @@ def test_an_answer_is_a_file(box, client):
     assert next(iter(lines))[0].startswith("{")
 
 
+def test_reads_of_every_size_bring_the_same_bytes(box, client):
+    whole = client.get(box.http("/bytes/300000")).content
+    for size in (1000, 70_000, 1 << 20):
+        with client.open(box.http("/bytes/300000")) as answer:
+            assert answer.read(0) == b""
+            first = bytearray(500)
+            assert answer.readinto(first) == 500
+            pieces = list(iter(lambda answer=answer, size=size: answer.read(size), b""))
+            assert max(map(len, pieces)) <= size
+            assert first + b"".join(pieces) == whole
+
+
 def test_who_reads_on_after_closing_is_told(box, client):
     answer = client.open(box.http("/bytes/3000000"))
     pieces = answer.iter_bytes()

@@ -5,16 +5,17 @@ client = httpx.Client(transport=Transport(hosts=["https://kms.example"], max_con
 
 from __future__ import annotations
 
-import contextlib
-
 import httpx
 
 import pinlink
-from pinlink._asynchronous import fed
+from pinlink._asynchronous import fed, run
+from pinlink._pinlink import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AsyncIterator, Iterator, Optional, Type
+    from typing import Any, AsyncIterator, Iterator, NoReturn, Type
+
+    from pinlink._pinlink import AsyncPieces, Pieces
 
 # Framing and routing are the client's.
 _OWNED = frozenset(
@@ -23,28 +24,37 @@ _OWNED = frozenset(
 
 
 class _Stream(httpx.SyncByteStream):
-    def __init__(self, reader: pinlink.Reader, request: httpx.Request) -> None:
-        self._reader, self._request = reader, request
+    def __init__(self, pieces: Pieces, request: httpx.Request) -> None:
+        self._pieces, self._request = pieces, request
 
     def __iter__(self) -> Iterator[bytes]:
-        with _translating(self._request):
-            yield from self._reader.iter_bytes()
+        try:
+            piece = self._pieces.chunk()
+            while piece:
+                yield piece
+                piece = self._pieces.chunk()
+        except pinlink.Error as error:
+            _fail(error, self._request)
 
     def close(self) -> None:
-        self._reader.close()
+        self._pieces.close()
 
 
 class _AsyncStream(httpx.AsyncByteStream):
-    def __init__(self, reader: pinlink.AsyncReader, request: httpx.Request) -> None:
-        self._reader, self._request = reader, request
+    def __init__(self, pieces: AsyncPieces, request: httpx.Request) -> None:
+        self._pieces, self._request = pieces, request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _translating(self._request):
-            async for piece in self._reader.iter_bytes():
+        try:
+            piece: bytes = await run(self._pieces.chunk)
+            while piece:
                 yield piece
+                piece = await run(self._pieces.chunk)
+        except pinlink.Error as error:
+            _fail(error, self._request)
 
     async def aclose(self) -> None:
-        await self._reader.close()
+        self._pieces.close()
 
 
 class Transport(httpx.BaseTransport):
@@ -60,13 +70,15 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; raises the exceptions of `httpx`, with pinlink's as their cause."""
-        with _translating(request):
-            try:
-                data: Any = request.content or None
-            except httpx.RequestNotRead:
-                data = iter(request.stream)  # type: ignore[arg-type]
-            answer = self._client.open(_made(request, data))
-        return _response(answer, _Stream(answer, request))
+        try:
+            data: Any = request.content or None
+        except httpx.RequestNotRead:
+            data = iter(request.stream)  # type: ignore[arg-type]
+        try:
+            pieces = opened(self._client, _made(request, data))
+        except pinlink.Error as error:
+            _fail(error, request)
+        return httpx.Response(pieces.status, headers=pieces.fields(), stream=_Stream(pieces, request))
 
     def close(self) -> None:
         """Close idle connections and fail every later call."""
@@ -82,13 +94,19 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; raises the exceptions of `httpx`, with pinlink's as their cause."""
-        with _translating(request):
+        pieces: AsyncPieces
+        begin = self._client._core.open
+        try:
             try:
-                answer = await self._client.open(_made(request, request.content or None))
+                data = request.content or None
             except httpx.RequestNotRead:
-                pieces: Any = request.stream
-                answer = await fed(pieces, lambda feed: self._client.open(_made(request, feed)))
-        return _response(answer, _AsyncStream(answer, request))
+                body: Any = request.stream
+                pieces = await fed(body, lambda feed: run(begin, _made(request, feed)))
+            else:
+                pieces = await run(begin, _made(request, data))
+        except pinlink.Error as error:
+            _fail(error, request)
+        return httpx.Response(pieces.status, headers=pieces.fields(), stream=_AsyncStream(pieces, request))
 
     async def aclose(self) -> None:
         """Close idle connections and fail every later call."""
@@ -96,40 +114,37 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 def _made(request: httpx.Request, data: Any) -> pinlink.Request:
-    url = str(request.url)
-    headers = [(name.decode("ascii"), value) for name, value in request.headers.raw if name.lower() not in _OWNED]
-    if request.headers.get("host", "").encode() != request.url.netloc:
+    headers, host, length, expects = [], b"", None, False
+    for name, value in request.headers.raw:
+        lower = name.lower()
+        if lower not in _OWNED:
+            headers.append((name.decode("ascii"), value))
+        elif lower == b"host":
+            host += value
+        elif lower == b"content-length":
+            length = int(value)
+        elif lower == b"expect":
+            expects = True
+    if host != request.url.netloc:
         raise httpx.LocalProtocolError("another Host is given by the option host_header", request=request)
-    length: Optional[str] = request.headers.get("content-length")
     timeouts = request.extensions.get("timeout", {})
-    bounds = [timeouts.get(name) for name in ("connect", "read")]
-    timeout = None if None in bounds else sum(bounds)
+    connect, read = timeouts.get("connect"), timeouts.get("read")
     return pinlink.Request(
         request.method,
-        url,
+        str(request.url),
         headers=headers,
         data=data,
-        timeout=timeout,
-        length=None if length is None else int(length),
-        expect_continue="expect" in request.headers,
+        timeout=None if connect is None or read is None else connect + read,
+        length=length,
+        expect_continue=expects,
     )
 
 
-def _response(answer: Any, stream: Any) -> httpx.Response:
-    # As bytes: httpx takes text for ASCII.
-    headers = [(name.encode("ascii"), value.encode("utf-8")) for name, value in answer.headers.pairs()]
-    return httpx.Response(answer.status, headers=headers, stream=stream)
-
-
-@contextlib.contextmanager
-def _translating(request: httpx.Request) -> Iterator[None]:
-    try:
-        yield
-    except pinlink.Error as error:
-        if error.reason == "Canceled.Body" and error.__cause__ is not None:
-            # What brought the body said why it ended.
-            raise error.__cause__ from None
-        raise _kind(error)(str(error), request=request) from error
+def _fail(error: pinlink.Error, request: httpx.Request) -> NoReturn:
+    if error.reason == "Canceled.Body" and error.__cause__ is not None:
+        # What brought the body said why it ended.
+        raise error.__cause__ from None
+    raise _kind(error)(str(error), request=request) from error
 
 
 def _kind(error: pinlink.Error) -> Type[httpx.TransportError]:

@@ -15,26 +15,30 @@ from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 from urllib3.util import Retry
 
 import pinlink
+from pinlink._pinlink import opened
+from pinlink._reader import Reader
 
 from ._clients import OWNED, Clients
 from .urllib3 import answered, beneath, is_doubtful, repeats, timed_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, Optional, Tuple, Type, Union
+    from typing import Any, List, Mapping, Optional, Tuple, Type, Union
 
     from requests import PreparedRequest, Response
 
+_COOKIES = {"set-cookie", "set-cookie2"}
 _BEFORE_THE_REQUEST = ("queue", "resolve", "connect", "handshake")
 
 
 class _Head:
     """What `requests` reads cookies from."""
 
-    def __init__(self, headers: pinlink.Headers) -> None:
+    def __init__(self, fields: List[Tuple[str, str]]) -> None:
         self.msg = http.client.HTTPMessage()
-        for name, value in headers.pairs():
-            self.msg[name] = value
+        for name, value in fields:
+            if name in _COOKIES:
+                self.msg[name] = value
 
     def isclosed(self) -> bool:
         return True
@@ -80,7 +84,7 @@ class PinlinkAdapter(BaseAdapter):
         position = getattr(request, "_body_position", None)
         doubt: Optional[pinlink.Error] = None
         try:
-            proxy = select_proxy(url, proxies)
+            proxy = select_proxy(url, proxies) if proxies else None
             proxy = prepend_scheme_if_needed(proxy, "http") if proxy else None  # type: ignore[no-untyped-call]
             client = self._clients.of(verify, tuple(cert) if isinstance(cert, list) else cert, proxy)
         except pinlink.Error as error:
@@ -88,7 +92,7 @@ class PinlinkAdapter(BaseAdapter):
         retries = self.max_retries
         while True:
             try:
-                answer = client.open(self._made(request, method, url, timeout))
+                pieces = opened(client, self._made(request, method, url, timeout))
             except pinlink.Error as error:
                 if doubt is not None and not is_doubtful(error):
                     # That this try had no effect says nothing of an earlier one.
@@ -103,15 +107,19 @@ class PinlinkAdapter(BaseAdapter):
                 retries.sleep()
                 _rewind(body, position)
                 continue
+            fields = pieces.pairs()
+            names = {name for name, _ in fields}
             raw = answered(
-                answer,
+                Reader(pieces),
                 method,
                 url,
+                fields,
                 preload_content=False,
                 decode_content=False,
-                original_response=_Head(answer.headers),
+                # Where there is no cookie nobody shall look for one.
+                original_response=_Head(fields) if names & _COOKIES else None,
             )
-            if retries.is_retry(method, answer.status, "Retry-After" in answer.headers):
+            if retries.is_retry(method, raw.status, "retry-after" in names):
                 if retries.total is not False and not repeats(body, position):
                     retries = retries.new(total=0)
                 try:

@@ -35,7 +35,7 @@ from ._clients import OWNED, Clients
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Mapping, Optional, Union
+    from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
     _Retries = Union[Retry, bool, int, None]
 
@@ -91,11 +91,13 @@ class Body:
         self._reader.close()
 
 
-def answered(reader: pinlink.Reader, method: str, url: str, **rest: Any) -> urllib3.HTTPResponse:
+def answered(
+    reader: pinlink.Reader, method: str, url: str, fields: List[Tuple[str, str]], **rest: Any
+) -> urllib3.HTTPResponse:
     """An answer as urllib3 has it."""
     return urllib3.HTTPResponse(
         body=Body(reader),  # type: ignore[arg-type]
-        headers=reader.headers.pairs(),  # type: ignore[arg-type]
+        headers=fields,  # type: ignore[arg-type]
         status=reader.status,
         reason=http.client.responses.get(reader.status),
         version=11,
@@ -202,6 +204,7 @@ class Pool(urllib3.HTTPConnectionPool):
                     reader,
                     method,
                     url,
+                    reader.headers.pairs(),
                     preload_content=preload_content,
                     decode_content=decode_content,
                     retries=retries,
