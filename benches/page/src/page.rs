@@ -244,7 +244,6 @@ fn anchor(run: &Run, load: &Workload) -> String {
 
 fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
     let verdict = |target: &Target| {
-        let is_ratio = target.against.starts_with("x ");
         let against =
             target.against.strip_prefix("x ").map_or_else(|| target.against.clone(), |name| format!("× {name}"));
         let label = figure::label(&target.figure);
@@ -254,7 +253,7 @@ fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
             workload: load.name.clone(),
             anchor: anchor(run, load),
             promise: promise.trim().to_owned(),
-            measured: target.ratio.map_or("–".to_owned(), |held| spread(held, if is_ratio { ratio } else { number })),
+            measured: target.ratio.map_or("–".to_owned(), |held| spread(held, number)),
             met: target.met,
             doubtful: !load.doubts().is_empty(),
             notes: notes.on(&run.language, &load.name, &target.figure),

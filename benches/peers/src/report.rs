@@ -310,14 +310,14 @@ mod tests {
         let outcomes = vec![
             outcome("a", &[1.0, 1.0]),
             outcome("b", &[4.0, 8.0]),
-            outcome("c", &[9.0, 2.0]),
+            outcome("c", &[8.0, 2.0]),
             outcome("raw socket", &[0.1, 0.1]),
             outcome("pinlink", &[2.0, 3.0]),
             outcome("b + pinlink", &[0.1, 0.1]),
         ];
         let workload = workload(TARGETS, outcomes);
-        // Held against c: 2 / 9 and 3 / 2.
-        assert_eq!(medians(&workload), [(2.0 / 9.0 + 1.5) / 2.0, 1.5]);
+        // Held against c: 1 / 4 and 3 / 2.
+        assert_eq!(medians(&workload), [0.875, 1.5]);
         assert_eq!(workload.to_json()["targets"][0]["against"], "x the best peer, c");
     }
 
