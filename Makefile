@@ -1,7 +1,8 @@
 # What a developer and a user's machine need, one target each. Every target installs what it misses and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak-writes bench bench-java bench-python promises check dist dist-java dist-python soak-python
+.PHONY: help demo test soak-writes soak-python promises check instructions instructions-accept dist dist-java dist-python \
+	bench bench-rust bench-java bench-python bench-growth bench-parts bench-job bench-page bench-built
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -30,7 +31,7 @@ apt = test -e $(2) || { echo "installing $(1)"; \
 	>/tmp/pinlink-apt.log 2>&1 || { cat /tmp/pinlink-apt.log; exit 1; }; }
 
 help: ## Lists the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Runs a job against the network in a box: as people write it today, and with pinlink
 	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
@@ -45,10 +46,11 @@ test: ## Runs every test of every language
 	@$(call apt,iproute2,/usr/sbin/ip)
 	@$(call apt,openssl,/usr/bin/openssl)
 	@$(call apt,faketime,/usr/bin/faketime)
+	@$(call apt,nginx-light,/usr/sbin/nginx)
 	@$(call apt,postgresql,/usr/lib/postgresql/*/bin/postgres)
 	@$(call apt,mariadb-server-core,/usr/sbin/mariadbd)
 	@$(call apt,mariadb-client-core,/usr/bin/my_print_defaults)
-	$(CARGO) test --workspace --exclude pinlink-peers --exclude pinlink-promises --features pinlink/demo --no-fail-fast
+	$(CARGO) test --workspace --exclude pinlink-bench-rust --exclude pinlink-promises --features pinlink/demo --no-fail-fast
 	$(CARGO) build --quiet -p pinlink-jni -p pinlink-python -p pinlink-box
 	$(MAVEN_TEST)
 	$(if $(JAVA_25),$(MAVEN_TEST) -Dpinlink.jvm=$(JAVA_25) -Dpinlink.jvm.options=--enable-native-access=ALL-UNNAMED,\
@@ -64,32 +66,49 @@ soak-writes: ## Kills and re-executes 1,000 writing jobs, derives 10,000,000 key
 	@target/demo/pinlink demo --re-execute --cycles 1000
 	$(CARGO) test --profile demo --quiet -p pinlink -p pinlink-model --test soak --test ledger -- --ignored
 
-bench: ## Measures pinlink beside its peers and the physical limit (results in target/bench.json)
-	@$(call apt,nginx-light,/usr/sbin/nginx)
-	@$(call apt,wrk,/usr/bin/wrk)
-	@$(call apt,nghttp2-client,/usr/bin/h2load)
-	@echo "building the peers (once, some minutes)"
-	@$(CARGO) build --release --quiet -p pinlink-peers
-	@target/release/pinlink-peers --json target/bench.json
-	$(CARGO) bench --bench parts
+bench: bench-rust bench-java bench-python bench-growth bench-parts bench-job bench-page ## Measures everything beside its peers and writes the page (about 45 minutes)
 
-bench-java: ## Measures the Java binding beside its peers (about 6 minutes; results in target/bench-java.json)
-	@$(call apt,nginx-light,/usr/sbin/nginx)
-	@$(call apt,wrk,/usr/bin/wrk)
+bench-rust: bench-built ## Measures Rust beside its peers (about 6 minutes; results in target/bench-rust.json)
+	@target/release/pinlink-peers --language rust --json target/bench-rust.json -- target/release/pinlink-bench-rust
+
+bench-growth: bench-built ## Measures how cost grows with hosts, threads, rows, connections (about 7 minutes; target/bench-growth.json)
+	@target/release/pinlink-peers --language growth --json target/bench-growth.json -- target/release/pinlink-bench-rust
+
+bench-java: bench-built ## Measures the Java binding beside its peers (about 8 minutes; results in target/bench-java.json)
 	@$(call apt,lz4,/usr/bin/lz4)
-	@echo "building the binding and the program that gives turns (once, some minutes)"
+	@echo "building the binding (once, some minutes)"
 	@$(CARGO) build --release --quiet -p pinlink-jni
-	@$(CARGO) build --release --quiet -p pinlink-peers
 	@$(CARGO) build --release --quiet -p pinlink-peers --example crossing
 	@BENCH_JAVA=$(firstword $(JAVA)) benches/java/run $(TARGET) --json target/bench-java.json
 
-bench-python: ## Measures the Python binding beside its peers (about 6 minutes; results in target/bench-python.json)
-	@$(call apt,nginx-light,/usr/sbin/nginx)
-	@$(call apt,wrk,/usr/bin/wrk)
-	@echo "building the binding and the program that gives turns (once, some minutes)"
+bench-python: bench-built ## Measures the Python binding beside its peers (about 8 minutes; results in target/bench-python.json)
+	@echo "building the binding (once, some minutes)"
 	@$(CARGO) build --release --quiet -p pinlink-python
-	@$(CARGO) build --release --quiet -p pinlink-peers
 	@python3 benches/python/run.py $(TARGET) --json target/bench-python.json
+
+# What every bench asks, what gives turns, and Rust's peers; one after the other, for features would unify.
+bench-built:
+	@$(call apt,nginx-light,/usr/sbin/nginx)
+	@$(call apt,strace,/usr/bin/strace)
+	@$(call apt,wrk,/usr/bin/wrk)
+	@$(call apt,nghttp2-client,/usr/bin/h2load)
+	@echo "building the peers and the program that gives turns (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-peers
+	@$(CARGO) build --release --quiet -p pinlink-bench-rust
+
+bench-parts: ## Measures the parts of a call, in nanoseconds and in instructions
+	$(CARGO) bench --features parts --bench parts
+	-@$(MAKE) --no-print-directory instructions
+
+bench-job: ## Runs the whole job in the network in a box for the page (results in target/demo.json)
+	@$(call apt,iso-codes,/usr/share/iso-codes/json/iso_3166-2.json)
+	@echo "building the program (once, some minutes)"
+	@$(CARGO) build --profile demo --quiet --features demo --bin pinlink
+	@target/demo/pinlink demo --json >target/demo.json
+
+bench-page: ## Makes the page and the drawings of what was measured (benches/results)
+	@$(CARGO) run --quiet -p pinlink-bench-page
+	@ls -l benches/results
 
 promises: ## Measures the promises under faults (about 6 minutes)
 	@echo "building the workloads (once, some minutes)"
@@ -104,6 +123,18 @@ check: ## Checks format, lints, docs, licences and advisories
 	$(CARGO) deny --workspace check bans licenses sources
 	@if $(CARGO) deny --workspace fetch >/dev/null 2>&1; then $(CARGO) deny --workspace check advisories; \
 	else echo "advisories NOT checked: the advisory database is out of reach from here"; fi
+	@$(MAKE) --no-print-directory instructions
+
+instructions: ## Counts instructions per call and holds them against benches/instructions.toml (a minute; part of check)
+	@$(call apt,valgrind,/usr/bin/valgrind)
+	@echo "building the program that counts (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-instructions
+	@$(TARGET)/release/pinlink-instructions --json $(TARGET)/instructions.json
+
+instructions-accept: ## Makes today's counts the baseline
+	@$(call apt,valgrind,/usr/bin/valgrind)
+	@$(CARGO) build --release --quiet -p pinlink-instructions
+	@$(TARGET)/release/pinlink-instructions --json $(TARGET)/instructions.json --accept
 
 dist: dist-java dist-python ## Builds what a user installs into dist/
 	@echo "building the program"
