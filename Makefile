@@ -86,6 +86,12 @@ bench-python: bench-built ## Measures the Python binding beside its peers (about
 	@$(CARGO) build --release --quiet -p pinlink-python
 	@python3 benches/python/run.py $(TARGET) --json target/bench-python.json
 
+# isahc stands apart: its curl brings another TLS. Where it does not build, the worker says so.
+ISAHC = rm -f $(TARGET)/release/pinlink-bench-isahc.missing; \
+	$(CARGO) build --release --quiet --manifest-path benches/rust/isahc/Cargo.toml --target-dir $(TARGET) 2>$(TARGET)/isahc.log || \
+	{ rm -f $(TARGET)/release/pinlink-bench-isahc; \
+	echo "isahc does not build here: $$(grep -m1 '^error' $(TARGET)/isahc.log)" | tee $(TARGET)/release/pinlink-bench-isahc.missing; }
+
 # What every bench asks, what gives turns, and Rust's peers; one after the other, for features would unify.
 bench-built:
 	@$(call apt,nginx-light,/usr/sbin/nginx)
@@ -95,6 +101,7 @@ bench-built:
 	@echo "building the peers and the program that gives turns (once, some minutes)"
 	@$(CARGO) build --release --quiet -p pinlink-peers
 	@$(CARGO) build --release --quiet -p pinlink-bench-rust
+	@$(ISAHC)
 
 bench-parts: ## Measures the parts of a call, in nanoseconds and in instructions
 	$(CARGO) bench --features parts --bench parts
@@ -117,6 +124,7 @@ promises: ## Measures the promises under faults (about 6 minutes)
 
 check: ## Checks format, lints, docs, licences and advisories
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path benches/rust/isahc/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --features demo -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features demo
 	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny (once, some minutes)"; $(CARGO) install --quiet --locked cargo-deny; }
