@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// From the client a caller sees down to the leaves.
 const ORDER: &[&str] = &[
+    "parts",
     "doctor",
     "claim",
     "detached",

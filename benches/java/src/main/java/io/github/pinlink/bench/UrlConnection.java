@@ -29,7 +29,7 @@ final class UrlConnection implements Get {
         }
         if (posted != null) {
             connection.setDoOutput(true);
-            // Not in its streaming mode: that waits a millisecond before each request, to see whether the peer has gone.
+            // Not in its streaming mode, which waits a millisecond before each request: has the server gone?
             connection.setRequestProperty("content-type", At.TYPE);
             try (OutputStream out = connection.getOutputStream()) {
                 out.write(posted);
