@@ -371,7 +371,9 @@ fn wait(signal: &Signal) {
         let left = turn.wake_at.get().map_or(SLICE, |at| at.saturating_duration_since(now()));
         let missed = turn.missed.get();
         if missed.events == 0 {
-            signal.park(left.min(SLICE));
+            // Whatever it waits for wakes it. Only an interrupt has to be asked for, and a queue is longer than a slice.
+            let is_asked = INTERRUPT.get().is_some();
+            signal.park(if is_asked { left.min(SLICE) } else { left });
         } else if missed.events == sys::READ && left >= SLICE {
             turn.may_wait.set(true);
         } else {

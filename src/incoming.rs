@@ -294,7 +294,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The next piece, up to 256 KiB, or nothing at the end: what `read` gives, without a copy.
+    /// The next piece, up to 64 KiB, or nothing at the end: what `read` gives, without a copy.
     ///
     /// # Errors
     /// As those of a call, with [`Delivery::Answered`]; [`Reason::ProtocolIncomplete`] where the body broke off,
@@ -342,7 +342,7 @@ enum State {
 }
 
 impl AsyncReader {
-    /// The next piece, up to 256 KiB, or nothing at the end. Dropping the future loses nothing.
+    /// The next piece, up to 64 KiB, or nothing at the end. Dropping the future loses nothing.
     ///
     /// # Errors
     /// As [`Reader::chunk`].

@@ -82,7 +82,7 @@ impl Pieces {
 
 #[pymethods]
 impl Pieces {
-    /// The next piece, up to 256 KiB; empty at the end.
+    /// The next piece, up to 64 KiB; empty at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let piece = self.with(py, Reader::chunk)?.map_err(|error| failure::raised(py, &error))?;
         Ok(PyBytes::new(py, &piece.unwrap_or_default()))
