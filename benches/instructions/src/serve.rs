@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -20,6 +21,9 @@ pub(crate) const NAME: &str = "origin.example";
 /// The sizes of the answers' bodies, by path.
 pub(crate) const SMALL: usize = 100;
 pub(crate) const LARGE: usize = 64 * 1024;
+
+/// What `/later` waits before it answers: longer than a client takes from sending to waiting.
+const LATER: Duration = Duration::from_millis(3);
 
 /// Where it listens, and the certificate to trust.
 #[derive(Serialize, Deserialize)]
@@ -100,6 +104,9 @@ fn answer(mut stream: impl Read + Write) -> Result<()> {
             continue;
         };
         let is_large = buffer.starts_with(b"GET /64k ");
+        if buffer.starts_with(b"GET /later ") {
+            std::thread::sleep(LATER);
+        }
         buffer.copy_within(request..held, 0);
         held -= request;
         stream.write_all(if is_large { &large } else { &small })?;

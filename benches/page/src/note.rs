@@ -21,6 +21,8 @@ struct Note {
     language: String,
     workload: Option<String>,
     figure: Option<String>,
+    /// A part of the name of our row, where it is said of that row only.
+    row: Option<String>,
     text: String,
 }
 
@@ -40,9 +42,12 @@ impl Notes {
         self.pick(|note| note.language == language && note.workload.as_deref() == Some(workload))
     }
 
-    /// What is said of one figure of a workload; the workload's own notes where nothing narrower is said.
-    pub(crate) fn on(&self, language: &str, workload: &str, figure: &str) -> Vec<String> {
-        let here = |note: &Note| note.language == language && note.workload.as_deref() == Some(workload);
+    /// What is said of a figure of our row of this name; the workload's own notes where nothing narrower is said.
+    pub(crate) fn on(&self, language: &str, workload: &str, figure: &str, row: &str) -> Vec<String> {
+        let here = |note: &Note| {
+            let is_row = note.row.as_deref().is_none_or(|part| row.contains(part));
+            note.language == language && note.workload.as_deref() == Some(workload) && is_row
+        };
         let narrow = self.pick(|note| here(note) && note.figure.as_deref() == Some(figure));
         if narrow.is_empty() { self.pick(|note| here(note) && note.figure.is_none()) } else { narrow }
     }
@@ -72,11 +77,14 @@ mod tests {
     fn the_narrowest_note_is_said_of_a_figure() {
         let notes: Notes = toml::from_str(
             "[[note]]\nlanguage='java'\nworkload='sync'\ntext='wide'\n\
-             [[note]]\nlanguage='java'\nworkload='sync'\nfigure='p99_us'\ntext='narrow'\n",
+             [[note]]\nlanguage='java'\nworkload='sync'\nfigure='p99_us'\ntext='narrow'\n\
+             [[note]]\nlanguage='java'\nworkload='post'\nrow=' + pinlink'\ntext='adapter'\n",
         )
         .unwrap();
-        assert_eq!(notes.on("java", "sync", "p99_us"), ["narrow"]);
-        assert_eq!(notes.on("java", "sync", "p50_us"), ["wide"]);
+        assert_eq!(notes.on("java", "sync", "p99_us", "pinlink"), ["narrow"]);
+        assert_eq!(notes.on("java", "sync", "p50_us", "pinlink"), ["wide"]);
+        assert_eq!(notes.on("java", "post", "p50_us", "okhttp + pinlink"), ["adapter"]);
+        assert!(notes.on("java", "post", "p50_us", "pinlink").is_empty());
         assert_eq!(notes.about("java", "sync"), ["wide", "narrow"]);
     }
 }

@@ -256,7 +256,7 @@ fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
             measured: target.ratio.map_or("–".to_owned(), |held| spread(held, number)),
             met: target.met,
             doubtful: !load.doubts().is_empty(),
-            notes: notes.on(&run.language, &load.name, &target.figure),
+            notes: notes.on(&run.language, &load.name, &target.figure, &target.peer),
         }
     };
     load.targets.iter().map(verdict).collect()
@@ -276,7 +276,7 @@ fn behind(sources: &Sources, notes: &Notes) -> Vec<Behind> {
                 ours: standing.ours.clone(),
                 measured: spread(standing.ratio, ratio),
                 near: standing.ratio.q1 <= 1.0 && standing.ratio.q3 >= 1.0,
-                notes: notes.on(&run.language, &load.name, &standing.figure),
+                notes: notes.on(&run.language, &load.name, &standing.figure, &standing.ours),
             }));
         }
     }

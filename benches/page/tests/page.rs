@@ -25,7 +25,9 @@ impl Folders {
         let folders = Folders::new();
         folders.write("bench-rust.json", &run("2026-11-22T10:00:00Z", vec![sync(), played_never()]));
         folders.write("bench-java.json", &run("2026-11-22T10:10:00Z", vec![sync()]));
-        folders.write("bench-python.json", &run("2026-11-22T10:20:00Z", vec![sync()]));
+        let mut unexplained = sync();
+        unexplained["name"] = json!("of no note");
+        folders.write("bench-python.json", &run("2026-11-22T10:20:00Z", vec![unexplained]));
         folders.write("bench-growth.json", &run("2026-11-22T10:30:00Z", vec![growth()]));
         let side = json!({
             "rows_done": 10, "rows_failed": 1, "rows_not_reached": 0, "rows_per_s": 5.1, "seconds": 2.0, "dns_queries": 7,
