@@ -424,8 +424,8 @@ mod tests {
             worker.end().into_iter().map(|(figure, value)| (figure, value.unwrap())).collect();
         assert_eq!(counted[&Figure::P999Us], 2.0);
         assert!(counted[&Figure::PeakMib] > 0.1, "{counted:?}");
-        // A shell reads byte by byte and writes a line at once.
-        assert!((1.0..50.0).contains(&counted[&Figure::SyscallsPerReq]), "{counted:?}");
+        // A shell reads byte by byte and writes a line at once; strace may miss the calls that are under way as it comes.
+        assert!((0.2..50.0).contains(&counted[&Figure::SyscallsPerReq]), "{counted:?}");
         assert!(worker.running.is_none());
     }
 
