@@ -63,6 +63,11 @@ pub(crate) fn is_interrupted() -> bool {
         || WORKS_FOR.with_borrow(|given_up| given_up.as_ref().is_some_and(|given_up| given_up.load(Ordering::Relaxed)))
 }
 
+/// Whether anybody may interrupt this thread's calls.
+fn may_be_interrupted() -> bool {
+    INTERRUPT.get().is_some() || WORKS_FOR.with_borrow(Option::is_some)
+}
+
 /// Runs `work` on a thread that was made for another's call: it ends when that one gives up.
 pub(crate) fn working_for<T>(given_up: Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     WORKS_FOR.set(Some(given_up));
@@ -372,8 +377,7 @@ fn wait(signal: &Signal) {
         let missed = turn.missed.get();
         if missed.events == 0 {
             // Whatever it waits for wakes it. Only an interrupt has to be asked for, and a queue is longer than a slice.
-            let is_asked = INTERRUPT.get().is_some();
-            signal.park(if is_asked { left.min(SLICE) } else { left });
+            signal.park(if may_be_interrupted() { left.min(SLICE) } else { left });
         } else if missed.events == sys::READ && left >= SLICE {
             turn.may_wait.set(true);
         } else {
