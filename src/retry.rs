@@ -83,9 +83,6 @@ pub(crate) fn decide(
     budget: &mut Budget,
     random: f64,
 ) -> Verdict {
-    if ending.is_last() {
-        return Verdict::Return;
-    }
     // What never left costs the target nothing, so it draws on no budget: attempts and deadline bound it.
     let (asked_to_wait, is_free) = match ending {
         Ending::Failed { reason, delivery: Delivery::NotSent, reused: true }
@@ -265,6 +262,18 @@ mod tests {
                                  &mut Budget::new(budget), random);
             let never_left = matches!(ending, Ending::Failed { delivery: Delivery::NotSent, .. });
             prop_assert!(never_left || verdict == Verdict::Return);
+        }
+
+        #[test]
+        fn what_is_last_is_returned_whatever_else_is_known(ending in any_ending(), attempt in 1..20_u32, replaced in 0..40_u32,
+                                                           random in 0.0..1.0_f64) {
+            prop_assume!(ending.is_last());
+            let now = Instant::now();
+            for safety in [Safety::Idempotent, Safety::Keyed, Safety::Once] {
+                let verdict = decide(&TERMS, safety, ending, attempt, replaced, now, now + Duration::from_secs(30),
+                                     &mut Budget::new(10), random);
+                prop_assert_eq!(verdict, Verdict::Return);
+            }
         }
 
         #[test]
