@@ -65,9 +65,9 @@ const RUST: [Plan; 14] = [
     body("body-tls", Door::Tls, LATENCY, &RUST_CALL),
     stream("stream", Door::Plain, STREAM, &RUST_STREAM),
     stream("stream-tls", Door::Tls, STREAM, &RUST_STREAM),
-    many("many-8", 8, "GETs of 100 B over 8 connections", RATE, &RUST_MANY),
-    many("many-32", 32, "GETs of 100 B over 32 connections", RATE, &RUST_MANY_32),
-    many("many-128", 128, "GETs of 100 B over 128 connections", RATE, &RUST_MANY),
+    many("many-8", 8, RATE, &RUST_MANY),
+    many("many-32", 32, RATE, &RUST_MANY_32),
+    many("many-128", 128, RATE, &RUST_MANY),
     http2("http2", Door::Http2, RATE, &RUST_HTTP2),
     http2("http2-tls", Door::Http2Tls, RATE, &RUST_HTTP2),
     start(&RUST_START),
@@ -82,9 +82,9 @@ const JAVA: [Plan; 15] = [
     body("body-tls", Door::Tls, LATENCY_HEAP, &JAVA_CALL),
     stream("stream", Door::Plain, STREAM, &JAVA_STREAM),
     stream("stream-tls", Door::Tls, STREAM, &JAVA_STREAM),
-    many("many-8", 8, "GETs of 100 B over 8 connections", RATE_HEAP, &JAVA_MANY),
-    many("many-32", 32, "GETs of 100 B over 32 connections", RATE_HEAP, &JAVA_MANY_32),
-    many("many-128", 128, "GETs of 100 B over 128 connections", RATE_HEAP, &JAVA_MANY),
+    many("many-8", 8, RATE_HEAP, &JAVA_MANY),
+    many("many-32", 32, RATE_HEAP, &JAVA_MANY_32),
+    many("many-128", 128, RATE_HEAP, &JAVA_MANY),
     http2("http2-tls", Door::Http2Tls, RATE_HEAP, &JAVA_MANY),
     threads(),
     start(&JAVA_START),
@@ -100,9 +100,9 @@ const PYTHON: [Plan; 15] = [
     body("body-tls", Door::Tls, LATENCY, &PYTHON_CALL),
     stream("stream", Door::Plain, STREAM, &PYTHON_STREAM),
     stream("stream-tls", Door::Tls, STREAM, &PYTHON_STREAM),
-    many("many-8", 8, "GETs of 100 B over 8 connections", RATE, &PYTHON_MANY),
-    many("many-32", 32, "GETs of 100 B over 32 connections", RATE, &PYTHON_MANY_32),
-    many("many-128", 128, "GETs of 100 B over 128 connections", RATE, &PYTHON_MANY),
+    many("many-8", 8, RATE, &PYTHON_MANY),
+    many("many-32", 32, RATE, &PYTHON_MANY_32),
+    many("many-128", 128, RATE, &PYTHON_MANY),
     http2("http2-tls", Door::Http2Tls, RATE, &PYTHON_MANY),
     threads(),
     start(&PYTHON_START),
@@ -228,13 +228,8 @@ const fn stream(name: &'static str, door: Door, figures: &'static [Figure], targ
     Plan { name, worker: "stream", what, door, path: "/10m", turns, figures, targets, seconds: 10, ..PEERS }
 }
 
-const fn many(
-    name: &'static str,
-    connections: usize,
-    what: &'static str,
-    figures: &'static [Figure],
-    targets: &'static [Target],
-) -> Plan {
+const fn many(name: &'static str, connections: usize, figures: &'static [Figure], targets: &'static [Target]) -> Plan {
+    let what = "GETs of 100 B over {connections} connections";
     let (limit, ceiling, turns) = (WRK, Some(Ceiling::Wrk(connections)), Turns::Standing(BATCHES));
     let seconds = if connections == 32 { 25 } else { 10 };
     Plan { name, worker: name, what, limit, ceiling, turns, figures, targets, seconds, ..PEERS }

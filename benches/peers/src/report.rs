@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::machine::Circumstances;
 use crate::measure::{Figure, Outcome, Spread, Who};
 use crate::plan::{Against, LAST_POINT, Plan, Target, WORST_POINT};
+use crate::programs::Ceiling;
 
 /// From this share on the figures are told to be doubtful: half a core of two is enough to move a ratio.
 const DOUBTFUL: f64 = 0.1;
@@ -136,7 +137,11 @@ impl Workload {
 
     fn what(&self) -> String {
         let over = if self.plan.door.is_tls() { "TLS 1.3" } else { "plain TCP" };
-        self.plan.what.replace("{over}", over)
+        let what = self.plan.what.replace("{over}", over);
+        match self.plan.ceiling {
+            Some(Ceiling::Wrk(connections)) => what.replace("{connections}", &connections.to_string()),
+            _ => what,
+        }
     }
 
     fn verdicts(&self) -> String {
