@@ -60,7 +60,6 @@ pub(crate) struct Opened {
 }
 
 /// Where the rest of an answer comes from.
-#[expect(clippy::large_enum_variant, reason = "it is held in one box with everything else of an answer")]
 pub(crate) enum Flow {
     Connection { lease: Lease, begun: Begun, watch: Watch },
     // The exchange is dropped first: its end is what makes the stream free.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, Object};
 use rustls::pki_types::ServerName;
 
 use crate::connect::{Dialled, Offer};
@@ -19,7 +18,8 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::http2::Channel;
 use crate::limit::{Grant, Wants, Wish};
 use crate::process;
-use crate::site::{Maker, Site};
+use crate::shelf::Closed;
+use crate::site::Site;
 use crate::streams::{Slot, Turn};
 
 /// A stream that ends gives its connection up after so many, where somebody waits for its place.
@@ -35,7 +35,7 @@ impl Site {
         deadline: Instant,
         timeout: Duration,
     ) -> Result<Leased> {
-        let caller = Caller::enter(self, is_driven)?;
+        let mut caller = Caller::enter(self, is_driven)?;
         let patience = begun + self.shared.config.acquire_timeout;
         let until = patience.min(deadline);
         let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());
@@ -55,19 +55,28 @@ impl Site {
                 return Ok(Leased::Stream(Stream { slot, caller }));
             }
         }
-        let error = match drive::before(until, pin!(self.connections.get())).await {
-            Some(Ok(connection)) => {
-                return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
+        let closed =
+            |Closed| Error::new(Reason::Closed, Phase::Queue, "the client was closed").with_host(self.label.clone());
+        let mut now = begun;
+        if !self.shelf.try_turn().map_err(closed)? {
+            match drive::before(until, pin!(self.shelf.turn())).await {
+                Some(turn) => turn.map_err(closed)?,
+                None => return Err(late()),
             }
-            Some(Err(managed::PoolError::Backend(error))) => {
+            now = Instant::now();
+        }
+        caller.has_turn = true;
+        if let Some(connection) = self.take_idle(now) {
+            return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
+        }
+        match drive::before(until, pin!(self.make())).await {
+            Some(Ok(connection)) => Ok(Leased::Connection(Lease { connection: Some(connection), caller })),
+            Some(Err(error)) => {
                 self.dial_failed(&error, begun);
-                return Err(error);
+                Err(error.with_host(self.label.clone()))
             }
-            Some(Err(managed::PoolError::Closed)) => Error::new(Reason::Closed, Phase::Queue, "the client was closed"),
-            Some(Err(error)) => Error::new(Reason::Internal, Phase::Queue, format!("the pool failed: {error}")),
-            None => return Err(late()),
-        };
-        Err(error.with_host(self.label.clone()))
+            None => Err(late()),
+        }
     }
 
     /// Whether many exchanges of a batch go over few connections: as the target chooses, which a first connection shows.
@@ -105,13 +114,17 @@ impl Site {
 }
 
 /// One who holds or waits for a connection, counted for as long as that lasts.
-struct Caller(Arc<Site>);
+struct Caller {
+    site: Arc<Site>,
+    /// Whether a turn at the origin's shelf ends with it.
+    has_turn: bool,
+}
 
 impl Caller {
     fn enter(site: &Arc<Site>, is_driven: bool) -> Result<Caller> {
         let config = &site.shared.config;
         let before = site.callers.fetch_add(1, Ordering::Relaxed);
-        let caller = Caller(Arc::clone(site));
+        let caller = Caller { site: Arc::clone(site), has_turn: false };
         let places = site.capacity(is_driven);
         if before >= places {
             site.shared.counters.waits.one();
@@ -126,7 +139,10 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.callers.fetch_sub(1, Ordering::Relaxed);
+        if self.has_turn {
+            self.site.shelf.end_turn();
+        }
+        self.site.callers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -200,7 +216,7 @@ impl Stream {
 impl Drop for Stream {
     /// A connection that is never idle must not keep everybody else from its place for ever.
     fn drop(&mut self) {
-        let (site, channel) = (&self.caller.0, &self.slot.channel);
+        let (site, channel) = (&self.caller.site, &self.slot.channel);
         if site.shared.places.wishes_streams_gone(site.index)
             && (channel.active() <= 1 || channel.has_had_its_turns(TURNS))
         {
@@ -212,7 +228,8 @@ impl Drop for Stream {
 
 /// A connection in use. Dropping it closes the connection; [`Lease::end`] gives it back.
 pub(crate) struct Lease {
-    connection: Option<Object<Maker>>,
+    // Dropped before the caller's turn ends: whoever is next finds its place free.
+    connection: Option<Box<Connection>>,
     caller: Caller,
 }
 
@@ -221,36 +238,27 @@ impl Lease {
         self.connection.as_mut().expect("a lease has its connection until it ends")
     }
 
-    /// Gives a connection back whose exchange has ended cleanly: to the pool, to the first who waits for a place if it
+    /// Gives a connection back whose exchange has ended cleanly: to the shelf, to the first who waits for a place if it
     /// is for the same origin, or to nobody, so that its place goes to another origin.
     pub(crate) fn end(mut self, now: Instant) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        let site = &self.caller.0;
+        let site = &self.caller.site;
         connection.idle_since = now;
         connection.was_idle = true;
         let places = &site.shared.places;
         if site.holds(connection.address.ip()) && places.wish(site.index) == Wish::Nothing {
-            drop(connection);
+            site.shelf.put(connection);
             if places.wish(site.index) != Wish::Nothing && site.close_one_idle() {
                 // Somebody began to wait for a place in between, and found nothing idle to close.
                 site.shared.counters.evictions.one();
             }
             return;
         }
-        let connection = Object::take(connection);
         if site.shared.is_fit(&site.host, &connection, now) {
             // What nobody of this origin waits for comes back, and is closed by being dropped.
             drop(places.hand_over(site.index, connection));
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
         }
     }
 }

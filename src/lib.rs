@@ -56,6 +56,7 @@ mod request;
 mod resolve;
 mod response;
 mod retry;
+mod shelf;
 mod site;
 pub mod sql;
 mod store;

@@ -170,7 +170,7 @@ impl Pool {
         };
         let route = Route { label: origin.host_port(), host, port, server_name, proxy };
         let own = OwnFields::new(&host_header, &config.user_agent.0, config.decode);
-        let site = Site::new(Arc::clone(&self.shared), origin.scheme(), route, own)?;
+        let site = Site::new(Arc::clone(&self.shared), origin.scheme(), route, own);
         self.all().push(Arc::clone(&site));
         Ok(site)
     }
@@ -205,21 +205,13 @@ impl Pool {
 
     /// How many connections are idle.
     pub(crate) fn idle(&self) -> u64 {
-        let idle = |site: &Arc<Site>| {
-            let mut idle = 0;
-            site.connections.retain(|_, _| {
-                idle += 1;
-                true
-            });
-            idle + site.streams.idle() as u64
-        };
-        self.sites().iter().map(idle).sum()
+        self.sites().iter().map(|site| (site.shelf.len() + site.streams.idle()) as u64).sum()
     }
 
     /// Closes every idle connection and lets nobody lease again.
     pub(crate) fn close(&self) {
         for site in self.sites() {
-            site.connections.close();
+            drop(site.shelf.close());
             site.streams.reap(|_, _| false);
         }
     }

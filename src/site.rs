@@ -1,6 +1,6 @@
 //! One origin of a client: its connections, and what is learned of the way to it.
 //!
-//! It owns the deadpool of connections that carry one exchange at a time, the growth of those that carry many,
+//! It owns the making of connections that carry one exchange at a time, the growth of those that carry many,
 //! what makes an idle one unfit, and the origin's share of the caps as refusals and successes move it. Who gets
 //! what, and gives it back, stands in `lease`. Dialling is handed to the runtime; time is the monotonic clock's.
 
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
@@ -29,6 +28,7 @@ use crate::process;
 use crate::request::OwnFields;
 use crate::response::Trace;
 use crate::retry::Budget;
+use crate::shelf::Shelf;
 use crate::streams::Streams;
 
 /// One origin of a client: its connections, its budget of retries, its share of callers.
@@ -40,13 +40,14 @@ pub(crate) struct Site {
     budget: Mutex<Budget>,
     scheme: Scheme,
     /// Those that carry one exchange at a time.
-    pub(crate) connections: managed::Pool<Maker>,
+    pub(crate) shelf: Shelf<Box<Connection>>,
     /// Those that carry many.
     pub(crate) streams: Arc<Streams>,
     /// Asked for HTTP/2 (ALPN), the target chose HTTP/1.1.
     speaks_http1: AtomicBool,
     pub(crate) route: Arc<Route>,
-    spare: Spare,
+    /// One that was made for many exchanges and carries one at a time, until somebody takes it.
+    spare: Mutex<Option<Box<Connection>>>,
     /// What the way to this origin bears.
     crowd: Crowd,
     /// Those who may stand in the queue for a place to open a socket: as many as of those who want to exchange, so that
@@ -57,9 +58,6 @@ pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
 }
-
-/// A connection that was made for many exchanges and carries one at a time, until somebody takes it.
-type Spare = Arc<Mutex<Option<Box<Connection>>>>;
 
 /// What all sites of a client share.
 pub(crate) struct Shared {
@@ -98,50 +96,6 @@ impl Shared {
     }
 }
 
-/// deadpool's manager: makes connections and looks at them before they are used again.
-pub(crate) struct Maker {
-    pub(crate) route: Arc<Route>,
-    shared: Arc<Shared>,
-    spare: Spare,
-    index: usize,
-}
-
-impl managed::Manager for Maker {
-    // Boxed: deadpool moves what it holds a dozen times between two uses.
-    type Type = Box<Connection>;
-    type Error = Error;
-
-    async fn create(&self) -> Result<Box<Connection>> {
-        let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        if let Some(connection) = spare {
-            return Ok(connection);
-        }
-        let place = match self.shared.place(self.index, Wants::Connection).await? {
-            Grant::Handover(connection) => return Ok(connection),
-            Grant::Place(place) => place,
-        };
-        let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
-        let dialled = process::spawn(async move { dialer.dial(&route, place, Offer::Http1).await })?.await;
-        match dialled {
-            Some(Ok(Dialled::Http1(connection))) => Ok(connection),
-            Some(Ok(Dialled::Http2(_) | Dialled::Raw(_))) => {
-                let detail = "the target chose a protocol that was not offered";
-                Err(Error::new(Reason::ProtocolUnexpected, Phase::Handshake, detail))
-            }
-            Some(Err(error)) => Err(error),
-            None => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
-        }
-    }
-
-    async fn recycle(&self, connection: &mut Box<Connection>, _metrics: &Metrics) -> RecycleResult<Error> {
-        if self.shared.is_fit(&self.route.host, connection, Instant::now()) {
-            Ok(())
-        } else {
-            Err(RecycleError::message("worn out"))
-        }
-    }
-}
-
 /// Makes sure that those who wait for streams are told where making a connection for them has panicked.
 struct Growing<'a>(&'a Arc<Streams>);
 
@@ -172,18 +126,11 @@ impl Shared {
 }
 
 impl Site {
-    pub(crate) fn new(shared: Arc<Shared>, scheme: Scheme, route: Route, own: OwnFields) -> Result<Arc<Site>> {
+    pub(crate) fn new(shared: Arc<Shared>, scheme: Scheme, route: Route, own: OwnFields) -> Arc<Site> {
         let (connections_cap, max_streams) = (shared.config.connections_per_origin(), shared.config.max_streams);
-        let (route, spare) = (Arc::new(route), Spare::default());
+        let route = Arc::new(route);
         let index = shared.places.add_origin(connections_cap);
-        let maker = Maker { route: Arc::clone(&route), shared: Arc::clone(&shared), spare: Arc::clone(&spare), index };
-        let connections = managed::Pool::builder(maker)
-            .max_size(connections_cap)
-            // The last one used is the one most surely alive; the others age and are closed.
-            .queue_mode(QueueMode::Lifo)
-            .build()
-            .map_err(|error| Error::new(Reason::Internal, Phase::Configure, format!("no pool can be made: {error}")))?;
-        Ok(Arc::new_cyclic(|site: &Weak<Site>| {
+        Arc::new_cyclic(|site: &Weak<Site>| {
             let site = site.clone();
             Site {
                 label: route.label.clone(),
@@ -191,33 +138,55 @@ impl Site {
                 host: Arc::clone(&route.host),
                 budget: Mutex::new(Budget::new(shared.config.retry_budget)),
                 scheme,
-                connections,
+                shelf: Shelf::new(connections_cap),
                 streams: Streams::new(move || Site::grow(&site)),
                 speaks_http1: AtomicBool::new(false),
                 route,
-                spare,
+                spare: Mutex::default(),
                 crowd: Crowd::new(Limits { connections: connections_cap, streams: connections_cap * max_streams }),
                 sockets: Semaphore::new(connections_cap),
                 callers: AtomicUsize::new(0),
                 shared,
                 index,
             }
-        }))
+        })
+    }
+
+    /// The idle connection that was used last and may be used again; what may not is closed.
+    pub(crate) fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
+        std::iter::from_fn(|| self.shelf.take()).find(|connection| self.shared.is_fit(&self.host, connection, now))
+    }
+
+    /// A new connection that carries one exchange at a time, or one that came free before there was a place for it.
+    pub(crate) async fn make(&self) -> Result<Box<Connection>> {
+        let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(connection) = spare {
+            return Ok(connection);
+        }
+        let place = match self.shared.place(self.index, Wants::Connection).await? {
+            Grant::Handover(connection) => return Ok(connection),
+            Grant::Place(place) => place,
+        };
+        let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
+        let dialled = process::spawn(async move { dialer.dial(&route, place, Offer::Http1).await })?.await;
+        match dialled {
+            Some(Ok(Dialled::Http1(connection))) => Ok(connection),
+            Some(Ok(Dialled::Http2(_) | Dialled::Raw(_))) => {
+                let detail = "the target chose a protocol that was not offered";
+                Err(Error::new(Reason::ProtocolUnexpected, Phase::Handshake, detail))
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(Error::new(Reason::Internal, Phase::Connect, "the dial panicked")),
+        }
     }
 
     pub(crate) fn idle_longest(&self) -> Option<Instant> {
-        let mut longest: Option<Instant> = None;
-        self.connections.retain(|connection, _| {
-            longest = Some(longest.map_or(connection.idle_since, |since| since.min(connection.idle_since)));
-            true
-        });
+        let longest = self.shelf.look_at_oldest(|connection| connection.idle_since);
         [longest, self.streams.idle_longest()].into_iter().flatten().min()
     }
 
     pub(crate) fn close_one_idle(&self) -> bool {
-        let mut found = false;
-        let removed = self.connections.retain(|_, _| std::mem::replace(&mut found, true)).removed;
-        !removed.is_empty() || self.streams.close_one_idle()
+        self.shelf.take_oldest().is_some() || self.streams.close_one_idle()
     }
 
     /// Closes idle connections that must not be used again; busy ones are looked at when their lease ends.
@@ -234,7 +203,7 @@ impl Site {
                 self.shared.is_fit(&self.host, connection, now)
             }
         };
-        drop(self.connections.retain(|connection, _| look(connection)).removed);
+        drop(self.shelf.take_unless(|connection| look(connection)));
         let is_fit = |channel: &Channel, idle_since: Option<Instant>| {
             self.shared.is_fit_for_streams(&self.host, channel, idle_since, now)
         };

@@ -41,6 +41,7 @@ const ORDER: &[&str] = &[
     "environment",
     "sys",
     "limit",
+    "shelf",
     "crowd",
     "adaptive",
     "race",
