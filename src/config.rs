@@ -45,6 +45,13 @@ pub(crate) const LEAST_TELLING_IDLE: Duration = Duration::from_millis(100);
 /// How often idle connections are looked at: a quarter of `max_idle` within these bounds. A death is noticed within a
 /// second, which tells when the far side cuts off, and costs one system call for each idle connection.
 pub(crate) const REAP_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// A thread that calls again so soon after its last call may keep its turn while others wait: as long as handing it over takes.
+pub(crate) const COMES_BACK_WITHIN: Duration = Duration::from_micros(50);
+/// How long such a streak of calls lasts. Most services take longer for one call: there every turn is handed over.
+pub(crate) const STREAK_LASTS: Duration = Duration::from_millis(1);
+/// How long a turn is kept for a thread that does not come back after all, and how often that is looked at: twice this is
+/// the longest that it is kept from those who wait.
+pub(crate) const KEPT_FOR: Duration = Duration::from_millis(1);
 /// How long nobody tries again where an HTTP/2 connection allows no stream at all: servers do so while they drain.
 pub(crate) const SHUT_FOR: Duration = Duration::from_millis(100);
 /// How much earlier than a target forgets a key nothing is sent under it again: a tenth of its memory, at most this. It is

@@ -4,6 +4,7 @@
 //! and what becomes of it when it ends: back to the pool, to the first who waits, or closed so that its place is
 //! somebody else's. Dropping a lease is always safe, and never gives back what is not clean.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,16 +12,23 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 
+use crate::config::KEPT_FOR;
 use crate::connect::{Dialled, Offer};
 use crate::connection::{Connection, Parts};
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::http2::Channel;
+use crate::kept::Streak;
 use crate::limit::{Grant, Wants, Wish};
 use crate::process;
 use crate::shelf::Closed;
 use crate::site::Site;
 use crate::streams::{Slot, Turn};
+
+thread_local! {
+    /// When this thread, driving itself, gave a connection back last.
+    static LAST_ENDED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// A stream that ends gives its connection up after so many, where somebody waits for its place.
 const TURNS: usize = 64;
@@ -35,6 +43,9 @@ impl Site {
         deadline: Instant,
         timeout: Duration,
     ) -> Result<Leased> {
+        if is_driven && let Some(lease) = self.take_kept(begun) {
+            return Ok(Leased::Connection(lease));
+        }
         let mut caller = Caller::enter(self, is_driven)?;
         let patience = begun + self.shared.config.acquire_timeout;
         let until = patience.min(deadline);
@@ -67,16 +78,50 @@ impl Site {
         }
         caller.has_turn = true;
         if let Some(connection) = self.take_idle(now) {
-            return Ok(Leased::Connection(Lease { connection: Some(connection), caller }));
+            return Ok(Leased::Connection(Lease::new(connection, caller, begun, now)));
         }
         match drive::before(until, pin!(self.make())).await {
-            Some(Ok(connection)) => Ok(Leased::Connection(Lease { connection: Some(connection), caller })),
+            Some(Ok(connection)) => Ok(Leased::Connection(Lease::new(connection, caller, begun, now))),
             Some(Err(error)) => {
                 self.dial_failed(&error, begun);
                 Err(error.with_host(self.label.clone()))
             }
             None => Err(late()),
         }
+    }
+
+    /// What this thread has kept since its last call, if it is still of use.
+    fn take_kept(self: &Arc<Self>, begun: Instant) -> Option<Lease> {
+        let (connection, streak) = self.kept.take(drive::thread())?;
+        let lease = Lease::of_kept(self, connection, streak, begun);
+        let is_fit = |connection: &Connection| self.shared.is_fit(&self.host, connection, begun);
+        lease.connection.as_deref().is_some_and(is_fit).then_some(lease)
+    }
+
+    /// Gives what threads keep and don't come back for to those who wait.
+    fn watch_kept(self: &Arc<Self>) -> Result<()> {
+        let site = Arc::downgrade(self);
+        let watching = process::spawn(async move {
+            loop {
+                tokio::time::sleep(KEPT_FOR).await;
+                let Some(site) = site.upgrade() else { return };
+                let (late, goes_on) = site.kept.take_late(Instant::now());
+                for (connection, streak) in late {
+                    let idle_since = connection.idle_since;
+                    Lease::of_kept(&site, connection, streak, idle_since).end(idle_since);
+                }
+                if !goes_on {
+                    return;
+                }
+            }
+        })?;
+        watching.detach();
+        Ok(())
+    }
+
+    /// Whether more want to exchange than may.
+    fn is_crowded(&self) -> bool {
+        self.callers.load(Ordering::Relaxed) > self.shared.config.connections_per_origin()
     }
 
     /// Whether many exchanges of a batch go over few connections: as the target chooses, which a first connection shows.
@@ -231,24 +276,49 @@ pub(crate) struct Lease {
     // Dropped before the caller's turn ends: whoever is next finds its place free.
     connection: Option<Box<Connection>>,
     caller: Caller,
+    streak: Streak,
+    /// When its thread asked for it.
+    begun: Instant,
 }
 
 impl Lease {
+    fn new(connection: Box<Connection>, caller: Caller, begun: Instant, now: Instant) -> Lease {
+        Lease { connection: Some(connection), caller, streak: Streak::new(now), begun }
+    }
+
+    fn of_kept(site: &Arc<Site>, connection: Box<Connection>, streak: Streak, begun: Instant) -> Lease {
+        site.callers.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { site: Arc::clone(site), has_turn: true };
+        Lease { connection: Some(connection), caller, streak, begun }
+    }
+
     pub(crate) fn connection(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("a lease has its connection until it ends")
     }
 
     /// Gives a connection back whose exchange has ended cleanly: to the shelf, to the first who waits for a place if it
-    /// is for the same origin, or to nobody, so that its place goes to another origin.
+    /// is for the same origin, or to nobody, so that its place goes to another origin. A thread that comes back at once
+    /// keeps it for a few quick calls.
     pub(crate) fn end(mut self, now: Instant) {
-        let Some(mut connection) = self.connection.take() else {
+        let Lease { connection, caller: Caller { site, has_turn }, streak, begun } = &mut self;
+        let Some(mut connection) = connection.take() else {
             return;
         };
-        let site = &self.caller.site;
         connection.idle_since = now;
         connection.was_idle = true;
+        let ended_before = drive::is_driven().then(|| LAST_ENDED.replace(Some(now))).flatten();
         let places = &site.shared.places;
         if site.holds(connection.address.ip()) && places.wish(site.index) == Wish::Nothing {
+            let was_away = |ended| begun.saturating_duration_since(ended);
+            if ended_before.is_some_and(|ended| site.is_crowded() && streak.goes_on(was_away(ended), now)) {
+                // The connection takes the turn along.
+                *has_turn = false;
+                if site.kept.keep(drive::thread(), (connection, *streak), now) && site.watch_kept().is_err() {
+                    // Nobody else would ever have it.
+                    drop(site.take_kept(now));
+                }
+                return;
+            }
             site.shelf.put(connection);
             if places.wish(site.index) != Wish::Nothing && site.close_one_idle() {
                 // Somebody began to wait for a place in between, and found nothing idle to close.
@@ -260,5 +330,49 @@ impl Lease {
             // What nobody of this origin waits for comes back, and is closed by being dropped.
             drop(places.hand_over(site.index, connection));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::Client;
+    use crate::origin::Scheme;
+
+    const CALLS: u64 = 2000;
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_thread_that_comes_back_at_once_waits_for_one_in_several_turns() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let authority = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let client = Client::builder()
+            .hosts([format!("http://{authority}")])
+            .allow_addresses(["127.0.0.0/8"])
+            .max_connections_per_origin(1)
+            .build()
+            .unwrap();
+        let core = client.0.core().unwrap();
+        let site = core.pool.site(Scheme::Http, &authority).unwrap();
+        let lease_and_end = || {
+            let now = Instant::now();
+            drive::block_on(async {
+                site.lease(true, now, now + LONGEST, LONGEST).await.unwrap().end(Instant::now());
+            });
+        };
+        lease_and_end();
+        let (_connection, _) = listener.accept().unwrap();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..CALLS).for_each(|_| lease_and_end()));
+            }
+        });
+        let stats = client.stats();
+        assert_eq!(stats.dials, 1);
+        // In strict order each of them would wait each time.
+        assert!(stats.waits < CALLS, "{} waits in {} calls", stats.waits, 2 * CALLS);
     }
 }

@@ -31,6 +31,7 @@ mod http2;
 mod identity;
 mod idle;
 mod incoming;
+mod kept;
 mod key;
 mod lease;
 mod ledger;

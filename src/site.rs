@@ -21,6 +21,7 @@ use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
 use crate::event::Counters;
 use crate::http2::{Care, Channel};
+use crate::kept::{Kept, Streak};
 use crate::limit::{Grant, Places, Wants, Wish};
 use crate::origin::Scheme;
 use crate::pins::Host;
@@ -41,6 +42,8 @@ pub(crate) struct Site {
     scheme: Scheme,
     /// Those that carry one exchange at a time.
     pub(crate) shelf: Shelf<Box<Connection>>,
+    /// What threads keep of them between two calls, while others wait.
+    pub(crate) kept: Kept<(Box<Connection>, Streak)>,
     /// Those that carry many.
     pub(crate) streams: Arc<Streams>,
     /// Asked for HTTP/2 (ALPN), the target chose HTTP/1.1.
@@ -139,6 +142,7 @@ impl Site {
                 budget: Mutex::new(Budget::new(shared.config.retry_budget)),
                 scheme,
                 shelf: Shelf::new(connections_cap),
+                kept: Kept::new(),
                 streams: Streams::new(move || Site::grow(&site)),
                 speaks_http1: AtomicBool::new(false),
                 route,

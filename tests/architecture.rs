@@ -42,6 +42,7 @@ const ORDER: &[&str] = &[
     "sys",
     "limit",
     "shelf",
+    "kept",
     "crowd",
     "adaptive",
     "race",

@@ -249,6 +249,30 @@ fn t24_callers_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn a_thread_that_does_not_come_back_for_its_turn_holds_nobody_up() {
+    let network = start(Plan::default());
+    let client = client(&network).max_connections(1).build().unwrap();
+    let (url, round) = (http(&network, "/rows/1"), Barrier::new(3));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    // Quick calls in a row, so that whoever has the connection may keep it; then a long pause, at its end
+                    // nobody has come back for it and everybody has been served.
+                    for _ in 0..5 {
+                        assert_eq!(client.send(&Request::get(&url)).unwrap().status(), 200);
+                    }
+                    round.wait();
+                }
+            });
+        }
+    });
+    assert_eq!(network.counts().origins.requests, 750);
+    assert_eq!(network.counts().proxy.total, 1, "all on one connection");
+    eventually("what was kept is given back", || client.stats().connections_idle == 1);
+}
+
+#[test]
 fn a_full_queue_turns_callers_away_at_once() {
     let network = start(Plan::default());
     let client = client(&network).max_connections(1).max_waiting(2).build().unwrap();
