@@ -495,16 +495,17 @@ impl Request {
         *head.uri_mut() = Uri::from_parts(target).unwrap_or_default();
         *head.version_mut() = http::Version::HTTP_2;
         let map = head.headers_mut();
-        map.extend(fields(&self.fields).map(|(name, value)| (Some(name), value)));
-        if !self.has_user_agent {
-            map.insert(header::USER_AGENT, own.agent.clone());
+        *map = own.map.clone();
+        if self.has_user_agent {
+            map.remove(header::USER_AGENT);
         }
-        if !self.has_accept {
-            map.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        if self.has_accept {
+            map.remove(header::ACCEPT);
         }
-        if own.decodes && !self.is_plain {
-            map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd, deflate"));
+        if self.is_plain {
+            map.remove(header::ACCEPT_ENCODING);
         }
+        map.extend(fields(&self.fields));
         match self.content.length() {
             None => {}
             Some(0) if !matches!(self.method, Method::POST | Method::PUT | Method::PATCH) => {}
@@ -557,19 +558,25 @@ pub(crate) struct OwnFields {
     host: String,
     user_agent: Vec<u8>,
     authority: Option<Authority>,
-    agent: HeaderValue,
+    map: HeaderMap,
     /// Whether answers are decoded.
     decodes: bool,
 }
 
 impl OwnFields {
     pub(crate) fn new(host: &str, user_agent: &HeaderValue, decodes: bool) -> OwnFields {
+        let mut map = HeaderMap::new();
+        map.insert(header::USER_AGENT, user_agent.clone());
+        map.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        if decodes {
+            map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd, deflate"));
+        }
         OwnFields {
             host: format!("host: {host}\r\n"),
             user_agent: [b"user-agent: ", user_agent.as_bytes(), b"\r\n"].concat(),
             // What was checked as an origin is an authority.
             authority: Authority::try_from(host).ok(),
-            agent: user_agent.clone(),
+            map,
             decodes,
         }
     }
@@ -668,7 +675,7 @@ fn parse_url(text: &str) -> Result<Target> {
     };
     let parts = uri.into_parts();
     let authority = parts.authority.ok_or_else(|| Error::input("the URL has no host"))?;
-    if authority.as_str().contains('@') {
+    if authority.as_str().as_bytes().contains(&b'@') {
         return Err(Error::input("user information in a URL is refused; send an Authorization header"));
     }
     // RFC 9112 3.2.1: an absent path is sent as a slash, also before a query.

@@ -17,10 +17,12 @@ fn blocking_callers_speak_it_where_they_want_to() {
     let network = network();
     let client = http2(&network).build().unwrap();
     for url in [http(&network, "/echo"), secure(&network, "/echo")] {
-        let answer = client.send(&Request::post(&url).header("x-a", "1").body("hello")).unwrap();
+        let request = Request::post(&url).header("x-a", "1").header("x-a", "2").header("accept", "a/b").body("hello");
+        let answer = client.send(&request).unwrap();
         let text = answer.text().unwrap();
         assert!(answer.trace().is_http2 && text.contains("HTTP/2.0") && text.contains("\"body\":\"hello\""), "{text}");
-        assert!(text.contains(r#"["x-a","1"]"#) && text.contains(r#"["content-length","5"]"#), "{text}");
+        let fields = [r#"["x-a","1"],["x-a","2"]"#, r#"["content-length","5"]"#, r#"["accept","a/b"]"#];
+        assert!(fields.iter().all(|field| text.contains(field)) && !text.contains("*/*"), "{text}");
     }
     let stats = client.stats();
     assert_eq!((stats.connections_live, stats.connections_idle, stats.http2), (2, 2, 2));
