@@ -53,7 +53,7 @@ impl Group {
 type Ended = (usize, Result<Response>);
 
 /// Rows that end on the runtime's thread are handed over so many at once, or as many as there are after so long.
-const HANDED_OVER: (usize, Duration) = (64, Duration::from_millis(20));
+const HANDED_OVER: (usize, Duration) = (256, Duration::from_millis(20));
 
 /// Is told of each row that ends, in the order in which they end.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(usize, &Result<Response>);
@@ -119,7 +119,7 @@ impl Core {
         while let Some(group) = Group::neediest(groups) {
             group.lanes.fetch_add(1, Relaxed);
             while let Some(row) = group.next() {
-                end((row, self.call(&requests[row], Some(latest)).await));
+                end((row, self.call_at(Some(&group.site), &requests[row], Some(latest)).await));
                 // First all that have come are read, then the next ones sent: the server is woken once for many.
                 drive::give_way().await;
             }
@@ -170,6 +170,15 @@ impl Core {
         let mut groups: Vec<Group> = Vec::new();
         let mut last = 0;
         for (row, request) in requests.iter().enumerate() {
+            // Rows of one origin mostly follow each other, and say so in the same words.
+            if let Some(group) = groups.get_mut(last)
+                && let Some(&before) = group.rows.last()
+                && requests[before].is_for_the_same(request)
+                && request.check().is_ok()
+            {
+                group.rows.push(row);
+                continue;
+            }
             let site = request.check().and_then(|()| self.pool.site(request.scheme(), request.authority()));
             let site = match site {
                 Ok(site) => site,
@@ -180,10 +189,7 @@ impl Core {
                     continue;
                 }
             };
-            // Rows of one origin mostly follow each other.
-            if groups.get(last).is_none_or(|group| !Arc::ptr_eq(&group.site, &site)) {
-                last = groups.iter().position(|group| Arc::ptr_eq(&group.site, &site)).unwrap_or(groups.len());
-            }
+            last = groups.iter().position(|group| Arc::ptr_eq(&group.site, &site)).unwrap_or(groups.len());
             match groups.get_mut(last) {
                 Some(group) => group.rows.push(row),
                 None => {

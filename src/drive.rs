@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -219,10 +219,25 @@ impl Alarm {
                 unset.insert(Box::pin(tokio::time::sleep_until(at.into())))
             }
         };
-        if sleep.deadline() != at.into() {
+        if sleep.deadline() > at.into() {
             sleep.as_mut().reset(at.into());
         }
-        sleep.as_mut().poll(cx)
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= at.into() {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier time, and is moved only now: most that wait have left by then.
+            sleep.as_mut().reset(at.into());
+        }
+    }
+
+    /// The same for another wait, where it holds a timer. Whoever waited is forgotten.
+    pub(crate) fn at_rest(mut self) -> Option<Alarm> {
+        let sleep = self.0.as_mut()?;
+        let forgotten = pin!(tokio::task::unconstrained(sleep.as_mut()));
+        let _ = forgotten.poll(&mut Context::from_waker(Waker::noop()));
+        Some(self)
     }
 }
 

@@ -215,9 +215,19 @@ impl Core {
 
     /// Runs one call to its end.
     pub(crate) async fn call(&self, request: &Request, latest: Option<Instant>) -> Result<Response> {
+        self.call_at(None, request, latest).await
+    }
+
+    /// The same where it is known whom the request is for.
+    pub(crate) async fn call_at(
+        &self,
+        site: Option<&Arc<Site>>,
+        request: &Request,
+        latest: Option<Instant>,
+    ) -> Result<Response> {
         let begun = Instant::now();
         self.counters.requests.one();
-        let mut result = self.try_call::<true>(request, begun, latest).await;
+        let mut result = self.try_call::<true>(site, request, begun, latest).await;
         if self.config.max_redirects > 0 || self.config.decode {
             result = Box::pin(self.settle::<true>(request, result, begun, latest)).await;
         }
@@ -233,7 +243,7 @@ impl Core {
     pub(crate) async fn open(&self, request: &Request) -> Result<Opened> {
         let begun = Instant::now();
         self.counters.requests.one();
-        let result = self.try_call::<false>(request, begun, None).await;
+        let result = self.try_call::<false>(None, request, begun, None).await;
         let mut result = self.settle::<false>(request, result, begun, None).await;
         self.count(&mut result);
         match result? {
@@ -301,7 +311,7 @@ impl Core {
             tracing::debug!(host = next.authority(), "redirected");
             asked = Cow::Owned(next);
             // The way there was asked and answered, whatever becomes of the next step.
-            taken = self.try_call::<WHOLE>(&asked, begun, latest).await.map_err(|error| {
+            taken = self.try_call::<WHOLE>(None, &asked, begun, latest).await.map_err(|error| {
                 let delivery = Delivery::Answered.and(error.delivery());
                 let attempts = attempts + error.attempts();
                 error.with_delivery(delivery).with_effort(attempts, begun.elapsed())
@@ -313,12 +323,16 @@ impl Core {
     /// every call does must not pay for what some do.
     async fn try_call<const WHOLE: bool>(
         &self,
+        site: Option<&Arc<Site>>,
         request: &Request,
         begun: Instant,
         latest: Option<Instant>,
     ) -> Result<Taken> {
         request.check()?;
-        let site = self.pool.site(request.scheme(), request.authority())?;
+        let site = match site {
+            Some(site) => Arc::clone(site),
+            None => self.pool.site(request.scheme(), request.authority())?,
+        };
         let (mut deadline, timeout) = self.deadline(request, begun);
         deadline = latest.map_or(deadline, |latest| latest.min(deadline));
         if begun >= deadline {
@@ -547,18 +561,17 @@ impl Core {
             channel.retire();
         }
         site.learn(status, &trace, leased_at, head_at, None);
-        let headers = std::mem::take(&mut exchange.headers);
         if !WHOLE {
+            let headers = exchange.take_headers();
             trace.note(leased_at, head_at, head_at, begun);
             let flow = Flow::Stream { stream, exchange: Box::new(exchange) };
             return Ok(Taken::Head(Box::new(Opened { status, headers, trace, flow })));
         }
-        let mut body = Vec::new();
-        let is_cut = exchange.read_whole(&mut body, bounds).await.map_err(failed)?;
+        let (headers, body, is_cut) = exchange.read_whole(bounds).await.map_err(failed)?;
         let trailers = std::mem::take(&mut exchange.trailers);
         drop((exchange, stream));
         trace.note(leased_at, head_at, Instant::now(), begun);
-        Ok(Taken::Whole(Response { status, headers, body: body.into(), trailers, is_cut, trace }))
+        Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }))
     }
 
     fn bounds(&self, request: &Request, deadline: Instant, timeout: Duration) -> Bounds {

@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use h2::client::{Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Ping, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Parts;
@@ -25,7 +25,7 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::flood::Flood;
 use crate::process;
 use crate::request::{OwnFields, Request};
-use crate::response::{Headers, Packing, Trailers};
+use crate::response::{Headers, PACKED_BODY, Packing, Trailers};
 use crate::stream::{Io, Meter};
 use crate::tls;
 use crate::upload::{UNREADABLE, Upload};
@@ -53,6 +53,10 @@ const MAX_GIVEN_UP: usize = 64;
 const LAST_READS: usize = 16;
 /// Streams we gave up whose late frames are still recognised; more than a storm of cancellations leaves behind.
 const REMEMBERED_RESETS: usize = 1024;
+/// What h2 takes for the streams that a far side allows before it has said how many.
+const STREAMS_AT_FIRST: usize = 1;
+/// So many alarms are kept for the next streams, 128 bytes each: a timer costs more to make and to take back than to move.
+const MAX_ALARMS: usize = 128;
 
 /// One live connection.
 pub(crate) struct Channel {
@@ -72,13 +76,21 @@ pub(crate) struct Channel {
     shared: Arc<Shared>,
 }
 
-/// What a channel and the task behind it tell each other.
+/// What a channel, its streams and the task behind it tell each other.
 #[derive(Default)]
 struct Shared {
     /// Nothing can begin on it any more.
     has_ended: AtomicBool,
-    /// The far side has said how many streams it takes (its first frame is SETTINGS, RFC 9113 3.4).
+    /// Nothing shall begin on it any more.
+    is_retired: AtomicBool,
+    /// The far side has said something (its first frame is SETTINGS, RFC 9113 3.4).
+    was_heard: AtomicBool,
+    /// What it said of how many streams it takes is known.
     is_settled: AtomicBool,
+    /// How many that are.
+    takes: AtomicUsize,
+    /// Alarms of streams that have ended, for those to come.
+    alarms: Mutex<Vec<Alarm>>,
     /// Why, where it was neither of the two sides' wish.
     fault: OnceLock<(Reason, &'static str)>,
     /// Requests that went out on it.
@@ -112,7 +124,7 @@ impl Channel {
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Result<Arc<Channel>> {
         let Parts { io, meter, address, connect, handshake, max_age, live, place, .. } = parts;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { takes: AtomicUsize::new(STREAMS_AT_FIRST), ..Shared::default() });
         let flood = Flood::new(care.max_headers);
         let guarded = Guarded { io, flood, opened: 0, shared: Arc::clone(&shared) };
         let mut builder = h2::client::Builder::new();
@@ -123,8 +135,7 @@ impl Channel {
             // What is above `max_headers` by less is told from what is malformed by looking at it.
             .max_header_list_size(u32::try_from(care.max_headers + HEADER_SLACK).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER)
-            // Until the far side has said how many it takes.
-            .initial_max_send_streams(1)
+            .initial_max_send_streams(STREAMS_AT_FIRST)
             .max_concurrent_reset_streams(REMEMBERED_RESETS);
         let (handle, driver) = builder.handshake(guarded).await.map_err(|error| {
             let detail = "HTTP/2 could not be begun";
@@ -157,11 +168,11 @@ impl Channel {
 
     /// How many more streams may begin now.
     pub(crate) fn room(&self) -> usize {
-        if self.shared.has_ended.load(Ordering::SeqCst) {
+        if self.shared.has_ended.load(Ordering::SeqCst) || self.shared.is_retired.load(Ordering::SeqCst) {
             return 0;
         }
-        let most = locked(&self.handle).as_ref().map_or(0, |handle| handle.current_max_send_streams());
-        most.min(self.max_streams).saturating_sub(self.active.load(Ordering::SeqCst))
+        let most = self.shared.takes.load(Ordering::SeqCst).min(self.max_streams);
+        most.saturating_sub(self.active.load(Ordering::SeqCst))
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -177,7 +188,7 @@ impl Channel {
         if self.shared.given_up.load(Ordering::Relaxed) > MAX_GIVEN_UP {
             self.retire();
         }
-        self.shared.has_ended.load(Ordering::SeqCst) || locked(&self.handle).is_none()
+        self.shared.has_ended.load(Ordering::SeqCst) || self.shared.is_retired.load(Ordering::SeqCst)
     }
 
     pub(crate) fn idle_since(&self) -> Option<Instant> {
@@ -194,8 +205,22 @@ impl Channel {
         self.uses.load(Ordering::Relaxed)
     }
 
+    /// Sends the head of a request on a stream of its own; nothing where none can begin any more.
+    fn send(&self, head: http::Request<()>, is_whole: bool) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+        let mut handle = locked(&self.handle);
+        let handle = handle.as_mut()?;
+        let sent = handle.send_request(head, is_whole).ok()?;
+        // One handle serves all streams: a clone for each costs five locks. Where the last stream has to wait for its turn,
+        // h2 refuses another one through the same handle, and takes it through a clone.
+        if handle.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
+            *handle = handle.clone();
+        }
+        Some(sent)
+    }
+
     /// Lets no further stream begin; the connection is closed when its last one has ended.
     pub(crate) fn retire(&self) {
+        self.shared.is_retired.store(true, Ordering::SeqCst);
         drop(locked(&self.handle).take());
     }
 
@@ -209,10 +234,16 @@ impl Channel {
         self.active.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Counts one stream less.
-    pub(crate) fn leave(&self, now: Instant) {
-        *locked(&self.idle_since) = now;
-        self.active.fetch_sub(1, Ordering::SeqCst);
+    /// Counts one stream less. The last one says since when there is none.
+    pub(crate) fn leave(&self) {
+        let is_last = self.active.load(Ordering::SeqCst) == 1;
+        if is_last {
+            // First: nobody may find it idle since an earlier time.
+            *locked(&self.idle_since) = Instant::now();
+        }
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 && !is_last {
+            *locked(&self.idle_since) = Instant::now();
+        }
     }
 }
 
@@ -243,9 +274,12 @@ async fn drive(
                 Poll::Pending => {}
             }
             let now = Instant::now();
-            let knows = (shared.is_settled.load(Ordering::SeqCst), driver.max_concurrent_send_streams());
+            let knows = (shared.was_heard.load(Ordering::Relaxed), driver.max_concurrent_send_streams());
             if knows != known {
                 known = knows;
+                // In this order: one that is settled is taken at its word.
+                shared.takes.store(knows.1, Ordering::SeqCst);
+                shared.is_settled.store(knows.0, Ordering::SeqCst);
                 changed();
             }
             let received = meter.received.load(Ordering::Relaxed);
@@ -322,7 +356,7 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Err(error));
         }
         let Guarded { flood, opened, shared, .. } = &mut *self;
-        shared.is_settled.store(true, Ordering::SeqCst);
+        shared.was_heard.store(true, Ordering::Relaxed);
         let now_opened = shared.opened.load(Ordering::Relaxed);
         flood.opened(now_opened - *opened);
         *opened = now_opened;
@@ -368,7 +402,8 @@ impl AsyncWrite for Guarded {
 /// An answer whose head has come, and where the reading of its body stands. Dropping it resets the stream.
 pub(crate) struct Exchange {
     pub(crate) status: StatusCode,
-    pub(crate) headers: Headers,
+    /// Its fields, and room for a small body behind them.
+    head: Packing,
     pub(crate) trailers: Trailers,
     pub(crate) head_at: Instant,
     /// Whether it came before the request was out.
@@ -400,6 +435,25 @@ struct Line {
     is_answered: bool,
 }
 
+impl Line {
+    fn new(channel: &Channel, bounds: &Bounds, now: Instant) -> Line {
+        let (meter, shared) = (Meter::default(), Arc::clone(&channel.shared));
+        let alarm = locked(&shared.alarms).pop().unwrap_or_default();
+        let watch = Watch::new(bounds, &meter, now).with_alarm(alarm);
+        Line { watch, meter, shared, is_answered: false }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Some(alarm) = self.watch.take_alarm() else { return };
+        let mut alarms = locked(&self.shared.alarms);
+        if alarms.len() < MAX_ALARMS {
+            alarms.push(alarm);
+        }
+    }
+}
+
 /// A body on its way out.
 struct Sending {
     stream: SendStream<Bytes>,
@@ -417,18 +471,14 @@ impl Exchange {
         bounds: &Bounds,
         now: Instant,
     ) -> Result<Exchange> {
-        let meter = Meter::default();
-        let watch = Watch::new(bounds, &meter, now);
-        let mut line = Line { watch, meter, shared: Arc::clone(&channel.shared), is_answered: false };
+        let mut line = Line::new(channel, bounds, now);
         channel.uses.fetch_add(1, Ordering::Relaxed);
-        let gone =
-            |line: &Line| line.watch.failed(&line.meter, Reason::ConnectGoAway, "the HTTP/2 connection has just ended");
-        let mut handle = locked(&channel.handle).clone().ok_or_else(|| gone(&line))?;
-        poll_fn(|cx| handle.poll_ready(cx)).await.map_err(|_| gone(&line))?;
         let has_body = request.content().length() != Some(0) || request.is_chunked();
         line.watch.expect_body(if has_body { u64::MAX } else { 0 });
-        let sent = handle.send_request(request.http2_head(own), !has_body);
-        let (mut response, stream) = sent.map_err(|_| gone(&line))?;
+        let sent = channel.send(request.http2_head(own), !has_body);
+        let (mut response, stream) = sent.ok_or_else(|| {
+            line.watch.failed(&line.meter, Reason::ConnectGoAway, "the HTTP/2 connection has just ended")
+        })?;
         // From here on in doubt it has left: h2 does not tell when.
         line.meter.sent.store(1, Ordering::Relaxed);
         line.shared.opened.fetch_add(1, Ordering::Relaxed);
@@ -443,8 +493,12 @@ impl Exchange {
             false => None,
         };
         let mut interim = 0;
+        // The first look is as good as at the time of the lease, and nothing can have come by then.
+        let mut first = Some(now);
         let answer = poll_fn(|cx| {
-            if let Some(too_many) = line.poll_interim(cx, &mut response, &mut interim, bounds.max_interim) {
+            if first.is_none()
+                && let Some(too_many) = line.poll_interim(cx, &mut response, &mut interim, bounds.max_interim)
+            {
                 return Poll::Ready(Err(too_many));
             }
             // What the far side says comes first: it may want no more of the body.
@@ -462,7 +516,7 @@ impl Exchange {
                     Poll::Pending => {}
                 }
             }
-            line.watch.poll(cx, &line.meter).map(Err)
+            line.watch.poll_at(cx, &line.meter, first.take().unwrap_or_else(Instant::now)).map(Err)
         })
         .await?;
         line.is_answered = true;
@@ -471,23 +525,22 @@ impl Exchange {
         line.watch.answered();
         let head_at = Instant::now();
         let (head, body) = answer.into_parts();
-        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + FIELD_OVERHEAD;
+        let (size, length) = measured(&head.headers);
         if head.headers.len() > bounds.max_header_count
-            || head.headers.iter().map(size).sum::<usize>() > bounds.max_headers
+            || size + head.headers.len() * FIELD_OVERHEAD > bounds.max_headers
         {
             let detail = "the answer's header section is over its limit";
             return Err(line.watch.failed(&line.meter, Reason::LimitHeaders, detail));
         }
-        let headers = packed(&head.headers);
         let has_ended = body.is_end_stream();
-        let length = match has_ended {
-            true => Some(0),
-            false => head.headers.get(header::CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok()),
-        };
+        let length = if has_ended { Some(0) } else { length };
+        // As much as reading a body of that length reserves.
+        let room = length.filter(|length| *length <= PACKED_BODY as u64).map_or(0, |length| length as usize + 1);
+        let fields = packed(&head.headers, size + room);
         let (trailers, piece) = (Trailers::default(), Bytes::new());
         Ok(Exchange {
             status: head.status,
-            headers,
+            head: fields,
             trailers,
             head_at,
             is_early,
@@ -523,7 +576,9 @@ impl Exchange {
                 Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
             })
             .await?;
-            *trailers = fields.as_ref().map(|fields| Trailers::of(packed(fields))).unwrap_or_default();
+            if let Some(fields) = fields {
+                *trailers = Trailers::of(packed(&fields, measured(&fields).0).finish(Vec::new()).0);
+            }
             return Ok(true);
         }
         let size = piece.len().min(room);
@@ -531,19 +586,43 @@ impl Exchange {
         piece.advance(size);
         // It fails only for more than was received.
         let _ = body.flow_control().release_capacity(size);
-        Ok(false)
+        // Its end has come along, and no trailers have.
+        *has_ended |= piece.is_empty() && body.is_end_stream();
+        Ok(*has_ended && piece.is_empty())
     }
 
-    /// Reads the body to its end. Of a failure's body no more than a part is kept: true where it was longer.
-    pub(crate) async fn read_whole(&mut self, body: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
-        let keeping = Keeping::new(self.status, self.length, bounds, body)?;
+    /// Reads the body to its end: the answer's fields, its body, and whether that is cut. Of a failure's body no more than
+    /// a part is kept.
+    pub(crate) async fn read_whole(&mut self, bounds: &Bounds) -> Result<(Headers, Bytes, bool)> {
+        let mut head = std::mem::take(&mut self.head);
+        if self.length.is_some_and(|length| length <= PACKED_BODY as u64) {
+            let size = head.block().len();
+            let is_cut = self.read_behind(head.block(), bounds).await?;
+            let (headers, body) = head.finish_at(size);
+            return Ok((headers, body, is_cut));
+        }
+        let mut body = Vec::new();
+        let is_cut = self.read_behind(&mut body, bounds).await?;
+        let (headers, body) = head.finish(body);
+        Ok((headers, body, is_cut))
+    }
+
+    /// Appends the body; true where it was longer than what is kept of it.
+    async fn read_behind(&mut self, into: &mut Vec<u8>, bounds: &Bounds) -> Result<bool> {
+        let start = into.len();
+        let keeping = Keeping::new(self.status, self.length, bounds, into)?;
         loop {
-            let before = body.len();
-            let ended = self.read_some(body, keeping.most - before).await?;
-            if let Some(is_cut) = keeping.judge(ended, body.len() - before)? {
+            let before = into.len();
+            let ended = self.read_some(into, keeping.most - (before - start)).await?;
+            if let Some(is_cut) = keeping.judge(ended, into.len() - before)? {
                 return Ok(is_cut);
             }
         }
+    }
+
+    /// The fields of an answer whose body is read otherwise.
+    pub(crate) fn take_headers(&mut self) -> Headers {
+        std::mem::take(&mut self.head).finish(Vec::new()).0
     }
 
     /// Whoever reads the body takes the time that it takes: from here on only the far side's pauses are bounded.
@@ -664,9 +743,21 @@ impl Sending {
     }
 }
 
-fn packed(fields: &HeaderMap) -> Headers {
-    let size = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let mut packing = Packing::new(fields.len(), size);
-    fields.iter().for_each(|(name, value)| packing.push(name.as_str(), value.as_bytes()));
-    packing.finish(Vec::new()).0
+/// How many bytes fields have, and the length of the body that they announce.
+fn measured(fields: &HeaderMap) -> (usize, Option<u64>) {
+    let (mut size, mut length) = (0, None);
+    for (name, value) in fields {
+        size += name.as_str().len() + value.len();
+        if *name == header::CONTENT_LENGTH && length.is_none() {
+            length = value.to_str().ok().and_then(|text| text.parse().ok());
+        }
+    }
+    (size, length)
+}
+
+/// The fields in one block with room for so many bytes.
+fn packed(fields: &HeaderMap, room: usize) -> Packing {
+    let mut packing = Packing::new(fields.len(), room);
+    fields.iter().for_each(|(name, value)| packing.push_lowered(name.as_str(), value.as_bytes()));
+    packing
 }

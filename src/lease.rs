@@ -51,7 +51,7 @@ impl Site {
         let until = patience.min(deadline);
         let late = || self.late(is_driven, deadline <= patience, timeout).with_host(self.label.clone());
         if self.may_share(is_driven) {
-            let turn = match self.streams.take() {
+            let turn = match self.streams.take(begun) {
                 Ok(slot) => Turn::Stream(slot),
                 Err(wait) => match drive::before(until, wait).await {
                     Some(Ok(turn)) => turn?,
@@ -129,7 +129,7 @@ impl Site {
     pub(crate) async fn shares(self: &Arc<Self>, until: Instant) -> bool {
         if self.may_share(false)
             && !self.streams.has_connections()
-            && let Err(wait) = self.streams.take()
+            && let Err(wait) = self.streams.take(Instant::now())
         {
             drop(drive::before(until, wait).await);
         }

@@ -358,6 +358,12 @@ impl Request {
         self.target.authority.as_str()
     }
 
+    /// Whether another one goes to the same origin, in the same words.
+    pub(crate) fn is_for_the_same(&self, other: &Request) -> bool {
+        let (own, others) = (&self.target, &other.target);
+        own.scheme == others.scheme && own.authority.as_str() == others.authority.as_str()
+    }
+
     pub(crate) fn deadline_after(&self) -> Option<Duration> {
         self.timeout
     }

@@ -84,6 +84,27 @@ impl Packing {
         self.note(start..middle, middle..middle + value.len());
     }
 
+    /// The same for a name that is in lower case.
+    pub(crate) fn push_lowered(&mut self, name: &str, value: &[u8]) {
+        let start = self.block.len();
+        self.block.extend_from_slice(name.as_bytes());
+        let middle = self.block.len();
+        self.block.extend_from_slice(value);
+        self.fields.push(Field { name: Span::new(start, name.len()), value: Span::new(middle, value.len()) });
+    }
+
+    /// Where a small body can be read to at once, behind the fields.
+    pub(crate) fn block(&mut self) -> &mut Vec<u8> {
+        &mut self.block
+    }
+
+    /// Done: the fields, and what was read behind `size` bytes of them.
+    pub(crate) fn finish_at(self, size: usize) -> (Headers, Bytes) {
+        let packed = Bytes::from(self.block);
+        let body = packed.slice(size..);
+        (Headers { packed, fields: self.fields.into() }, body)
+    }
+
     /// Done: the fields, and the body, behind them in the same block where it is small.
     pub(crate) fn finish(self, body: Vec<u8>) -> (Headers, Bytes) {
         match body.len() {
@@ -96,9 +117,7 @@ impl Packing {
     pub(crate) fn finish_with(mut self, body: &[u8]) -> (Headers, Bytes) {
         let size = self.block.len();
         self.block.extend_from_slice(body);
-        let packed = Bytes::from(self.block);
-        let body = packed.slice(size..);
-        (Headers { packed, fields: self.fields.into() }, body)
+        self.finish_at(size)
     }
 }
 

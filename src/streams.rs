@@ -57,10 +57,10 @@ impl Streams {
     }
 
     /// A stream on a connection that has room, the fullest first: the others may become idle.
-    pub(crate) fn take(self: &Arc<Self>) -> Result<Slot, Wait> {
+    pub(crate) fn take(self: &Arc<Self>, now: Instant) -> Result<Slot, Wait> {
         let mut state = self.state();
         if state.queue.is_empty()
-            && let Some(channel) = state.enter()
+            && let Some(channel) = state.enter(now)
         {
             return Ok(Slot { channel, streams: Arc::clone(self) });
         }
@@ -113,7 +113,7 @@ impl Streams {
             if state.queue.is_empty() {
                 return;
             }
-            let Some(channel) = state.enter() else {
+            let Some(channel) = state.enter(Instant::now()) else {
                 let begins = !state.is_growing && state.must_grow();
                 state.is_growing |= begins;
                 drop(state);
@@ -202,8 +202,7 @@ impl State {
         self.channels.iter().map(|channel| channel.active()).sum()
     }
 
-    fn enter(&mut self) -> Option<Arc<Channel>> {
-        let now = Instant::now();
+    fn enter(&mut self, now: Instant) -> Option<Arc<Channel>> {
         self.channels.retain(|channel| {
             if channel.retires <= now {
                 channel.retire();
@@ -213,7 +212,8 @@ impl State {
         if self.active() >= self.limit {
             return None;
         }
-        let fullest = self.channels.iter().filter(|channel| channel.room() > 0).min_by_key(|channel| channel.room())?;
+        let rooms = self.channels.iter().map(|channel| (channel.room(), channel));
+        let (_, fullest) = rooms.filter(|(room, _)| *room > 0).min_by_key(|(room, _)| *room)?;
         fullest.enter();
         Some(Arc::clone(fullest))
     }
@@ -232,7 +232,7 @@ impl State {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.channel.leave(Instant::now());
+        self.channel.leave();
         self.streams.serve();
     }
 }

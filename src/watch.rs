@@ -160,9 +160,23 @@ impl Watch {
         self.failed(meter, Reason::TimeoutTotal, "the call's time is over").with_budget("timeout", self.timeout)
     }
 
+    /// The same with an alarm that was another one's.
+    pub(crate) fn with_alarm(self, alarm: Alarm) -> Watch {
+        Watch { alarm, ..self }
+    }
+
+    /// Its alarm, for another one, where it is worth that.
+    pub(crate) fn take_alarm(&mut self) -> Option<Alarm> {
+        std::mem::take(&mut self.alarm).at_rest()
+    }
+
     /// Ready with an error when the call's time is over or nothing has moved for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Error> {
-        let now = Instant::now();
+        self.poll_at(cx, meter, Instant::now())
+    }
+
+    /// The same where the time has just been looked at.
+    pub(crate) fn poll_at(&mut self, cx: &mut Context<'_>, meter: &Meter, now: Instant) -> Poll<Error> {
         if meter.moved() - self.moved >= self.min_progress {
             self.begin_window(meter, now);
         }
