@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
+use tokio::io::ReadBuf;
 
 use crate::body::Content;
 use crate::config::EXPECT_TIMEOUT;
@@ -33,6 +34,8 @@ use crate::wire::{self, Chunks, Decoded, Framing, Head, Parsed};
 const READ: usize = 8 * 1024;
 /// What one read straight into a body takes at most.
 const BODY_READ: usize = 256 * 1024;
+/// What comes straight into a caller's memory is at least so much: a small reader is better served from a large read.
+const STRAIGHT: usize = 32 * 1024;
 /// A request's body up to this size is copied behind its head: one write, one TLS record.
 const COPIED_BODY: usize = 16 * 1024;
 /// So much of a body is written before the far side is listened to: one that reads as fast as we write never lets a
@@ -648,6 +651,70 @@ impl Connection {
                     break false;
                 }
             },
+        };
+        if ended {
+            begun.rest = Rest::Nothing;
+            self.end(begun.sent_whole && begun.head.keeps);
+        }
+        Ok(ended)
+    }
+
+    /// How much of what comes next may be read by [`Connection::read_into`] into memory of this size; nothing where it has
+    /// to be looked at first, or is little.
+    pub(crate) fn straight(&self, begun: &Begun, room: usize) -> Option<usize> {
+        let left = match &begun.rest {
+            _ if !self.buffer.is_empty() => 0,
+            Rest::Nothing => 0,
+            // The last byte is not read without room for one more (see `read_into`).
+            Rest::Length(left) if *left == room as u64 => *left - 1,
+            Rest::Length(left) => *left,
+            Rest::Chunked(chunks) => chunks.data_left(),
+            Rest::Close => u64::MAX,
+        };
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(room);
+        (most >= STRAIGHT).then_some(most)
+    }
+
+    /// Reads up to `most` bytes of the body, which [`Connection::straight`] has allowed, into a caller's memory; true at
+    /// the body's end.
+    pub(crate) async fn read_into(
+        &mut self,
+        begun: &mut Begun,
+        into: &mut ReadBuf<'_>,
+        most: usize,
+        watch: &mut Watch,
+    ) -> Result<bool> {
+        let Connection { io, meter, buffer, .. } = self;
+        watch.take_breath(meter).await?;
+        let before = into.filled().len();
+        // What follows the answer is nobody's and must not lie in wait: one byte more than there should be is read.
+        let beyond = usize::from(matches!(begun.rest, Rest::Length(left) if left == most as u64));
+        let got = poll_fn(|cx| match io.poll_into(cx, into, most + beyond) {
+            Poll::Ready(Ok(got)) => Poll::Ready(Ok(got)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(watch.broken(meter, error))),
+            Poll::Pending => watch.poll(cx, meter).map(Err),
+        })
+        .await?;
+        let got = match got > most {
+            true => {
+                buffer.extend_from_slice(&into.filled()[before + most..]);
+                into.set_filled(before + most);
+                most
+            }
+            false => got,
+        };
+        let ended = match &mut begun.rest {
+            Rest::Close => got == 0,
+            Rest::Nothing => true,
+            _ if got == 0 => return Err(answered(Reason::ProtocolIncomplete, "the connection ended inside the body")),
+            Rest::Length(left) => {
+                *left -= got as u64;
+                *left == 0
+            }
+            Rest::Chunked(chunks) => {
+                chunks.took(got as u64);
+                false
+            }
         };
         if ended {
             begun.rest = Rest::Nothing;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use tokio::io::ReadBuf;
 use tracing::Instrument;
 
 use crate::config::Config;
@@ -97,6 +98,28 @@ impl Flow {
                 let address = stream.channel().address;
                 exchange.read_some(into, room).await.map_err(|error| error.with_address(address))
             }
+        }
+    }
+
+    /// How much of what comes next may be read by [`Flow::read_into`] into memory of this size.
+    pub(crate) fn straight(&mut self, room: usize) -> Option<usize> {
+        match self {
+            Flow::Connection { lease, begun, .. } => lease.connection().straight(begun, room),
+            // HTTP/2 has read it already.
+            Flow::Stream { .. } => None,
+        }
+    }
+
+    /// Reads up to `most` bytes, which [`Flow::straight`] has allowed, into a caller's memory; true at the body's end.
+    pub(crate) async fn read_into(&mut self, into: &mut ReadBuf<'_>, most: usize) -> Result<bool> {
+        match self {
+            Flow::Connection { lease, begun, watch } => {
+                let connection = lease.connection();
+                watch.begin_window(connection.meter(), Instant::now());
+                let address = connection.address;
+                connection.read_into(begun, into, most, watch).await.map_err(|error| error.with_address(address))
+            }
+            Flow::Stream { .. } => Ok(false),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -87,7 +88,7 @@ impl Core {
         };
         // A body that is known to be empty has ended: its connection is free at once.
         if incoming.flow.as_ref().is_some_and(|flow| flow.length() == Some(0)) {
-            incoming.next().await?;
+            incoming.next(None).await?;
         }
         let trailers = incoming.trailers.clone();
         Ok((Known { status, headers, trailers, trace }, incoming))
@@ -115,13 +116,14 @@ impl Known {
 }
 
 impl Incoming {
-    /// The next piece, or nothing at the end. An error is final, and comes again when asked again.
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// The next piece, or nothing at the end or where it has gone `straight` into a caller's memory. An error is final, and
+    /// comes again when asked again.
+    async fn next(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
         loop {
-            match self.read_decoded().await {
+            match self.read_decoded(straight.as_deref_mut()).await {
                 Ok(piece) => return Ok(piece),
                 Err(error) if self.resumptions > 0 && may_resume(&error) => {
                     self.flow = None;
@@ -141,9 +143,11 @@ impl Incoming {
         Err(error)
     }
 
-    async fn read_decoded(&mut self) -> Result<Option<Bytes>> {
+    async fn read_decoded(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
         let Some(mut decoder) = self.decoder.take() else {
-            let piece = self.read().await?;
+            let before = straight.as_ref().map_or(0, |into| into.filled().len());
+            let piece = self.read(straight.as_deref_mut()).await?;
+            self.taken += straight.map_or(0, |into| into.filled().len() - before) as u64;
             return self.within_limit(piece);
         };
         let mut decoded = Vec::new();
@@ -154,7 +158,7 @@ impl Incoming {
                 break Some(Bytes::from(decoded));
             }
             // With nothing to show for it all input is used.
-            match self.read().await {
+            match self.read(None).await {
                 Ok(Some(coded)) => self.coded = coded,
                 Ok(None) => {
                     decoder.finish()?;
@@ -179,11 +183,15 @@ impl Incoming {
         }
     }
 
-    async fn read(&mut self) -> Result<Option<Bytes>> {
+    async fn read(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
         loop {
             let Some(flow) = &mut self.flow else { return Ok(None) };
             let mut piece = Vec::new();
-            let read = flow.read_some(&mut piece, PIECE).await;
+            let most = straight.as_ref().and_then(|into| flow.straight(into.remaining()));
+            let read = match (&mut straight, most) {
+                (Some(into), Some(most)) => flow.read_into(into, most).await,
+                _ => flow.read_some(&mut piece, PIECE).await,
+            };
             let ended = read.map_err(|error| error.with_host(self.request.authority()))?;
             if ended && let Some(flow) = self.flow.take().and_then(OfThisProcess::into_inner) {
                 self.trailers = flow.end(Instant::now());
@@ -191,7 +199,7 @@ impl Incoming {
             if !piece.is_empty() {
                 return Ok(Some(piece.into()));
             }
-            if ended {
+            if ended || most.is_some() {
                 return Ok(None);
             }
         }
@@ -303,10 +311,40 @@ impl Reader {
         if !self.piece.is_empty() {
             return Ok(Some(std::mem::take(&mut self.piece)));
         }
-        let next = drive::block_on_call(self.incoming.next());
+        self.next(None)
+    }
+
+    fn next(&mut self, straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
+        let next = drive::block_on_call(self.incoming.next(straight));
         self.known.learn(&self.incoming);
         next
     }
+
+    /// For bindings. The next piece, which comes into the caller's memory where it needs nothing done to it.
+    ///
+    /// # Errors
+    /// As those of [`Reader::chunk`].
+    #[doc(hidden)]
+    pub fn chunk_into(&mut self, memory: &mut [MaybeUninit<u8>]) -> Result<Piece> {
+        if !self.piece.is_empty() {
+            return Ok(Piece::Apart(std::mem::take(&mut self.piece)));
+        }
+        let mut into = ReadBuf::uninit(memory);
+        Ok(match self.next(Some(&mut into))? {
+            Some(piece) => Piece::Apart(piece),
+            None => Piece::Here(into.filled().len()),
+        })
+    }
+}
+
+/// For bindings. Where the next piece of an answer lies.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Piece {
+    /// So many bytes are at the beginning of the caller's memory; none at the end of the body.
+    Here(usize),
+    /// In memory of its own.
+    Apart(Bytes),
 }
 
 about_the_answer!(Reader);
@@ -314,7 +352,11 @@ about_the_answer!(Reader);
 impl io::Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() && !into.is_empty() {
-            self.piece = self.chunk().map_err(into_io)?.unwrap_or_default();
+            let mut memory = ReadBuf::new(into);
+            match self.next(Some(&mut memory)).map_err(into_io)? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(memory.filled().len()),
+            }
         }
         let size = into.len().min(self.piece.len());
         self.piece.split_to(size).copy_to_slice(&mut into[..size]);
@@ -358,7 +400,7 @@ impl AsyncReader {
             && let State::Idle(mut incoming) = std::mem::replace(&mut self.state, State::Moving)
         {
             self.state = State::Reading(Box::pin(async move {
-                let next = incoming.next().await;
+                let next = incoming.next(None).await;
                 (incoming, next)
             }));
         }

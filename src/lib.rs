@@ -85,6 +85,8 @@ pub use drive::{Interrupt, interruptible};
 pub use environment::{Fact, Verdict};
 pub use error::{Delivery, Error, Kind, Outcome, Phase, Reason, Result};
 pub use event::{Latency, Stats};
+#[doc(hidden)]
+pub use incoming::Piece;
 pub use incoming::{AsyncReader, Reader};
 pub use key::{Key, Part, Record, Scope};
 pub use ledger::Takeover;

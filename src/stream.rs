@@ -269,22 +269,29 @@ impl Io {
         most: usize,
     ) -> Poll<io::Result<usize>> {
         into.reserve(most);
-        let filled = {
-            let space = &mut into.spare_capacity_mut()[..most];
-            let mut buffer = ReadBuf::uninit(space);
-            let polled = match self {
-                Io::Plain(stream) => stream.receive(cx, &mut buffer),
-                Io::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, &mut buffer),
-            };
-            match polled {
-                Poll::Ready(Ok(())) => buffer.filled().len(),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        };
+        let filled = ready!(self.poll_into(cx, &mut ReadBuf::uninit(into.spare_capacity_mut()), most))?;
         // SAFETY: `ReadBuf` has counted so many bytes as initialised from the start of the spare capacity.
         unsafe { into.set_len(into.len() + filled) };
         Poll::Ready(Ok(filled))
+    }
+
+    /// Reads up to `most` bytes into memory that may be uninitialised; 0 is the end of the stream.
+    pub(crate) fn poll_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut space = into.take(most);
+        match self {
+            Io::Plain(stream) => ready!(stream.receive(cx, &mut space))?,
+            Io::Tls(tls) => ready!(Pin::new(&mut **tls).poll_read(cx, &mut space))?,
+        }
+        let got = space.filled().len();
+        // SAFETY: `space` was the beginning of the unfilled part, and so much of it is filled.
+        unsafe { into.assume_init(got) };
+        into.advance(got);
+        Poll::Ready(Ok(got))
     }
 
     /// Writes some of `head` and, behind it, of `body`.

@@ -3,12 +3,14 @@
 mod common;
 
 use std::io::{self, Cursor, Read};
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::raw::Peer;
 use common::{Scratch, assert_failed, assert_whole, client, http, network, secure};
-use pinlink::{AsyncClient, Client, Delivery, Error, Kind, Phase, Reason, Request};
+use pinlink::{AsyncClient, Client, Delivery, Error, Kind, Phase, Piece, Reader, Reason, Request};
 use pinlink_box::{Fault, Network};
 
 /// What `/bytes/n` sends.
@@ -51,6 +53,82 @@ fn an_answer_is_read_while_it_comes() {
     }
     let stats = client.stats();
     assert_eq!((stats.connections_live, stats.connections_idle), (2, 2));
+}
+
+/// Reads an answer into memory of which so much is given, or as much as is left of it; true where some of it came straight.
+fn read_into(answer: &mut Reader, room: Option<usize>, body: &mut Vec<u8>) -> bool {
+    let mut came_straight = false;
+    loop {
+        let mut memory = vec![MaybeUninit::new(0); room.unwrap_or(BODY - body.len()).max(1)];
+        match answer.chunk_into(&mut memory).unwrap() {
+            Piece::Here(0) => return came_straight,
+            Piece::Here(size) => {
+                came_straight = true;
+                // SAFETY: it was initialised above, whoever has written to it since.
+                body.extend(memory[..size].iter().map(|byte| unsafe { byte.assume_init() }));
+            }
+            Piece::Apart(piece) if piece.is_empty() => panic!("an end is told without a piece"),
+            Piece::Apart(piece) => body.extend_from_slice(&piece),
+        }
+    }
+}
+
+const BODY: usize = 400_000;
+
+#[test]
+fn a_large_body_comes_straight_into_the_callers_memory_and_nothing_behind_it_does() {
+    let body = pattern(BODY);
+    let known = [format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n").as_bytes(), &body].concat();
+    let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in body.chunks(150_000) {
+        chunked.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    chunked.extend(b"0\r\n\r\n");
+    for (answer, is_clean) in [(known.clone(), true), (chunked, true), ([known, b"HTTP/1.1".to_vec()].concat(), false)]
+    {
+        let peer = Peer::saying(answer);
+        let client = peer.client().build().unwrap();
+        for room in [Some(40_000), Some(65_536), Some(1 << 20), None] {
+            let mut answer = client.open(&peer.get("/")).unwrap();
+            let mut read = answer.chunk().unwrap().unwrap().to_vec();
+            assert!(read_into(&mut answer, room, &mut read), "{room:?}");
+            assert!(read == body, "{room:?}");
+            assert_eq!(client.stats().connections_idle, u64::from(is_clean), "{room:?}");
+            // The other way to the same, which the standard library's copies and collections go.
+            let mut answer = client.open(&peer.get("/")).unwrap();
+            let mut read = vec![0; room.unwrap_or(BODY)];
+            let mut taken = 0;
+            while let got @ 1.. = answer.read(&mut read).unwrap() {
+                assert!(read[..got] == body[taken..taken + got], "{room:?}");
+                taken += got;
+            }
+            assert_eq!(taken, BODY);
+        }
+        assert_eq!(peer.connections(), if is_clean { 1 } else { 8 });
+    }
+}
+
+#[test]
+fn a_size_limit_holds_for_what_comes_straight() {
+    let network = network();
+    let client = client(&network).build().unwrap();
+    for (limit, is_over) in [(BODY - 1, true), (BODY, false)] {
+        let request = Request::get(&http(&network, &format!("/bytes/{BODY}"))).size_limit(limit as u64);
+        let mut answer = client.open(&request).unwrap();
+        let (mut memory, mut taken) = (vec![0; 1 << 20], 0);
+        let error = loop {
+            match answer.read(&mut memory) {
+                Ok(0) => break None,
+                Ok(got) => taken += got,
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(error.is_some(), is_over);
+        assert!(taken < BODY || !is_over);
+        if let Some(error) = error {
+            assert_failed(inner(&error), Reason::LimitBody, Delivery::Answered);
+        }
+    }
 }
 
 #[test]
