@@ -88,8 +88,11 @@ class Reader(io.RawIOBase):
             if self.closed:
                 # An end would make a body look whole that is not.
                 raise ValueError("the answer was closed")
-            piece = bytes(self._left) or self._pieces.chunk()
-            self._left = memoryview(b"")
+            if self._left:
+                piece = bytes(self._left)
+                self._left = memoryview(b"")
+            else:
+                piece = self._pieces.chunk()
             if not piece:
                 return
             yield piece

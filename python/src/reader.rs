@@ -3,12 +3,15 @@
 //! It owns the one reader that threads may share, and its end. A signal's handler runs on the thread that waits for a piece:
 //! nothing here waits for what that thread holds.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::thread::{self, ThreadId};
+use std::{ptr, slice};
 
-use pinlink::Reader;
+use pinlink::{Piece, Reader};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -18,6 +21,9 @@ use crate::{failure, waiting};
 /// What is said to who reads on.
 pub(crate) const CLOSED: &str = "the answer was closed";
 
+/// What one piece holds at most.
+const PIECE: usize = 64 * 1024;
+
 /// The pieces of an answer.
 #[pyclass(module = "pinlink", frozen)]
 pub(crate) struct Pieces {
@@ -25,6 +31,8 @@ pub(crate) struct Pieces {
     /// Which thread has the reader.
     held_by: Mutex<Option<ThreadId>>,
     is_closed: AtomicBool,
+    /// A piece that was not filled, for the next one.
+    blank: Mutex<Option<Blank>>,
     #[pyo3(get)]
     status: u16,
     #[pyo3(get)]
@@ -36,7 +44,7 @@ impl Pieces {
     pub(crate) fn new(reader: Reader, url: Py<PyString>) -> Pieces {
         let (status, fields) = (reader.status(), Fields::new(reader.headers().clone()));
         let (held_by, is_closed) = (Mutex::new(None), AtomicBool::new(false));
-        Pieces { reader: Mutex::new(Some(reader)), held_by, is_closed, status, url, fields }
+        Pieces { reader: Mutex::new(Some(reader)), held_by, is_closed, blank: Mutex::new(None), status, url, fields }
     }
 
     fn holder(&self, thread: Option<ThreadId>) -> Option<ThreadId> {
@@ -80,12 +88,49 @@ impl Pieces {
     }
 }
 
+/// An object of Python's that nobody has seen yet: what it holds is read straight into it, without the interpreter.
+struct Blank(Py<PyBytes>);
+
+impl Blank {
+    fn new(py: Python<'_>) -> PyResult<Blank> {
+        // SAFETY: with no bytes to copy it makes an object of that size, ours alone, whose bytes are to be written; or it
+        // returns null and has raised.
+        let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(ptr::null(), PIECE as _)) };
+        Ok(Blank(made?.cast_into::<PyBytes>()?.unbind()))
+    }
+
+    fn memory(&mut self, py: Python<'_>) -> &mut [MaybeUninit<u8>] {
+        // SAFETY: the object's memory is as long as it says, lives as long as `self`, and nobody else knows of it: it is
+        // shown to nobody before `self` has gone.
+        unsafe {
+            let start = ffi::PyBytes_AsString(self.0.bind(py).as_ptr());
+            slice::from_raw_parts_mut(start.cast(), PIECE)
+        }
+    }
+
+    /// The first `size` bytes, which have been written.
+    fn filled(&mut self, py: Python<'_>, size: usize) -> &[u8] {
+        let memory = &self.memory(py)[..size];
+        // SAFETY: they are initialised, as the caller says, and of the same layout.
+        unsafe { slice::from_raw_parts(memory.as_ptr().cast(), size) }
+    }
+}
+
 #[pymethods]
 impl Pieces {
     /// The next piece, up to 64 KiB; empty at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let piece = self.with(py, Reader::chunk)?.map_err(|error| failure::raised(py, &error))?;
-        Ok(PyBytes::new(py, &piece.unwrap_or_default()))
+        let kept = self.blank.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let mut blank = kept.map_or_else(|| Blank::new(py), Ok)?;
+        let memory = blank.memory(py);
+        let piece = self.with(py, |reader| reader.chunk_into(memory))?.map_err(|error| failure::raised(py, &error))?;
+        let piece = match piece {
+            Piece::Here(PIECE) => return Ok(blank.0.into_bound(py)),
+            Piece::Here(size) => PyBytes::new(py, blank.filled(py, size)),
+            Piece::Apart(piece) => PyBytes::new(py, &piece),
+        };
+        *self.blank.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(blank);
+        Ok(piece)
     }
 
     /// The header fields.

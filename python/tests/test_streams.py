@@ -20,6 +20,17 @@ def test_pieces_come_as_they_are_sent(box, client):
     assert client.stats()["dials"] == 1
 
 
+def test_a_piece_stays_what_it_was_however_the_next_ones_come(box, client):
+    for url in (box.https("/bytes/3000000"), box.http("/chunked/3000000"), box.http("/stream/50/3000/1")):
+        pieces = list(client.open(url).iter_bytes())
+        assert b"".join(pieces) == client.get(url).content
+    with client.open(box.http("/bytes/10000000")) as answer:
+        whole = client.get(box.http("/bytes/10000000")).content
+        kept = [(piece, bytes(bytearray(piece))) for piece in answer.iter_bytes()]
+    assert all(piece == copy for piece, copy in kept)
+    assert b"".join(piece for piece, _ in kept) == whole
+
+
 def test_an_answer_is_a_file(box, client):
     whole = client.get(box.http("/bytes/100000")).content
     with client.open(box.http("/bytes/100000")) as answer:
