@@ -341,11 +341,12 @@ impl Handle {
             return;
         }
         life.core.pool.close();
-        let stats = life.core.counters.snapshot(0);
+        let stats = || life.core.counters.snapshot(0);
         match life.core.config.summary {
-            Summary::Log => tracing::info!("{stats}"),
+            // Made only where somebody reads it.
+            Summary::Log => tracing::info!("{}", stats()),
             #[expect(clippy::print_stderr, reason = "the option asks for it")]
-            Summary::Stderr => eprintln!("{stats}"),
+            Summary::Stderr => eprintln!("{}", stats()),
             Summary::Off => {}
         }
     }

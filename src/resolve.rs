@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::pin::Pin as Pinned;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{
@@ -91,7 +91,8 @@ impl Flights {
 
 /// Resolves names for one client.
 pub(crate) struct Lookup {
-    servers: Arc<[SocketAddr]>,
+    /// Those that were given by hand, or the system's, which are read for the first name that is asked for.
+    servers: OnceLock<Arc<[SocketAddr]>>,
     /// The system's resolver may be asked where name servers were not given by hand.
     ask_system: bool,
     family: Family,
@@ -116,9 +117,9 @@ enum Round {
 impl Lookup {
     pub(crate) fn new(config: &Config, counters: Arc<Counters>) -> Lookup {
         let given = &config.nameservers.0;
-        let servers = if given.is_empty() { system_servers(Path::new(RESOLV_CONF)) } else { given.clone() };
+        let servers = if given.is_empty() { OnceLock::new() } else { OnceLock::from(Arc::from(&**given)) };
         Lookup {
-            servers: servers.into(),
+            servers,
             ask_system: given.is_empty(),
             family: config.address_family,
             policy: AddressPolicy::new(config.allow_addresses.0.clone()),
@@ -128,6 +129,10 @@ impl Lookup {
             concurrency: config.resolve_concurrency,
             counters,
         }
+    }
+
+    fn servers(&self) -> &Arc<[SocketAddr]> {
+        self.servers.get_or_init(|| system_servers(Path::new(RESOLV_CONF)).into())
     }
 
     /// Resolves all names, a few at once. Fails with one error that lists every name without an address.
@@ -204,7 +209,7 @@ impl Lookup {
         if let Some(evident) = self.evident(host) {
             return evident;
         }
-        let query = Query { host: host.into(), family: self.family as u8, servers: Arc::clone(&self.servers) };
+        let query = Query { host: host.into(), family: self.family as u8, servers: Arc::clone(self.servers()) };
         let flight = flights()?.of(&query);
         let late = || {
             let trouble = flight.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
@@ -282,14 +287,14 @@ impl Lookup {
     /// Asks each name server once, until one answers.
     async fn round(&self, host: &str, deadline: Instant) -> Round {
         let mut worst = Round::Silent(Error::new(Reason::DnsTimeout, Phase::Resolve, "no name server answered"));
-        if self.servers.is_empty() {
+        if self.servers().is_empty() {
             return Round::Final(Error::new(
                 Reason::ConfigNoResolver,
                 Phase::Resolve,
                 format!("{RESOLV_CONF} names no server and none was given"),
             ));
         }
-        for &server in &*self.servers {
+        for &server in &**self.servers() {
             match self.query(server, host, deadline).await {
                 Ok(pin) => return Round::Found(pin),
                 Err(error) => match error.reason() {
