@@ -1,25 +1,24 @@
 //! From pinned addresses to a live connection: the race, the socket's options, the TLS handshake.
 //!
-//! It owns dialling, which always runs on the process's runtime. The place among the live connections is
-//! taken before it begins. The literal that is dialled is held against the address policy once more. When
-//! every address has failed it asks DNS once, for those hosts that may be asked for.
+//! It owns dialling, which runs wherever it is polled: on a blocking caller's own thread, else on the process's runtime.
+//! The place among the live connections is taken before it begins. The literal that is dialled is held against the
+//! address policy once more. When every address has failed it asks DNS once, for those hosts that may be asked for.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tracing::Instrument;
 
-use crate::config::{Config, REFRESH_INTERVAL, REFRESH_JITTER};
+use crate::config::{Config, REFRESH_INTERVAL, REFRESH_JITTER, SLICE};
 use crate::connection::{Connection, Live, Parts};
 use crate::error::{Error, Kind, Phase, Reason, Result};
 use crate::event::Counters;
@@ -31,7 +30,7 @@ use crate::race::{Race, Step};
 use crate::resolve::Lookup;
 use crate::retry::full_jitter;
 use crate::stream::{Io, Meter, Stream};
-use crate::{tls, tunnel};
+use crate::{drive, process, tls, tunnel};
 
 /// The names of protocols in TLS (RFC 7301).
 const HTTP1: &[u8] = b"http/1.1";
@@ -65,7 +64,7 @@ struct Hop<'a> {
 
 /// A dial under way. Not a task of its own: dropped with the call that wanted it, its socket is closed before its place is
 /// somebody else's.
-type Dial = Pin<Box<dyn Future<Output = (IpAddr, io::Result<TcpStream>)> + Send>>;
+type Dial = Pin<Box<dyn Future<Output = (IpAddr, io::Result<Stream>)> + Send>>;
 
 /// A dial that has succeeded.
 struct Won {
@@ -124,14 +123,19 @@ impl Dialer {
     }
 
     /// A connection to the route's origin.
-    pub(crate) async fn dial(&self, route: &Route, place: Place<Box<Connection>>, offer: Offer<'_>) -> Result<Dialled> {
+    pub(crate) async fn dial(
+        self: &Arc<Self>,
+        route: &Route,
+        place: Place<Box<Connection>>,
+        offer: Offer<'_>,
+    ) -> Result<Dialled> {
         let live = Live::new(&self.counters);
         let begun = Instant::now();
         let result = match self.dial_pinned(route, offer).await {
             Err(error)
                 if error.kind() == Kind::Connect
                     && !is_local(error.reason())
-                    && self.refresh(route.proxy.as_ref().map_or(&route.host, |via| &via.host), begun).await =>
+                    && self.refreshes(route.proxy.as_ref().map_or(&route.host, |via| &via.host), begun).await =>
             {
                 self.dial_pinned(route, offer).await
             }
@@ -181,19 +185,16 @@ impl Dialer {
         let mut deadline = begun + self.config.connect_timeout;
         let hop = Hop { host: &route.host, port: route.port };
         let mut race = Race::new(route.host.in_order(begun, fastrand::usize(..)), self.config.race_stagger);
-        let mut dials = FuturesUnordered::new();
+        let mut dials = Vec::new();
         let mut last = None;
         loop {
             let raced = self
                 .next_winner(hop, &mut race, &mut dials, &mut last, deadline)
                 .instrument(tracing::debug_span!("connect", host = %route.label));
-            let (socket, address) = raced.await?;
+            let (stream, address) = raced.await?;
             // The late ones end before the handshake begins: one place is for one live connection.
             dials.clear();
-            let meter = Arc::new(Meter::default());
-            let stream = Stream::new(socket, Arc::clone(&meter))
-                .map_err(|error| socket_error(&error, 1).with_address(address))?;
-            match self.establish(route, stream, meter, address, begun, offer).await {
+            match self.establish(route, stream, address, begun, offer).await {
                 Err(error) if tls::may_try_elsewhere(error.reason()) => {
                     last = Some(error);
                     // The handshake has its own time: it was not the others'.
@@ -214,28 +215,25 @@ impl Dialer {
             let target = SocketAddr::new(address, route.port);
             self.check(address)?;
             let mut race = Race::new(via.host.in_order(Instant::now(), fastrand::usize(..)), self.config.race_stagger);
-            let mut dials = FuturesUnordered::new();
-            let (socket, proxy_address) = self
-                .next_winner(hop, &mut race, &mut dials, &mut None, deadline)
-                .await
-                .map_err(|error| error.with_host(format!("{} (proxy {})", route.label, via.proxy)))?;
+            let mut dials = Vec::new();
+            let (mut stream, proxy_address) =
+                self.next_winner(hop, &mut race, &mut dials, &mut None, deadline)
+                    .await
+                    .map_err(|error| error.with_host(format!("{} (proxy {})", route.label, via.proxy)))?;
             dials.clear();
             via.host.favour(proxy_address.ip());
-            let meter = Arc::new(Meter::default());
-            let mut stream = Stream::new(socket, Arc::clone(&meter))
-                .map_err(|error| socket_error(&error, 1).with_address(proxy_address))?;
             let opened = tunnel::open(&mut stream, &via.proxy, target, self.config.max_headers.0);
-            let failed = match tokio::time::timeout_at(deadline.into(), opened).await {
-                Ok(Ok(())) => match self.establish(route, stream, meter, target, begun, offer).await {
+            let failed = match drive::before(deadline, opened).await {
+                Some(Ok(())) => match self.establish(route, stream, target, begun, offer).await {
                     Err(error) if tls::may_try_elsewhere(error.reason()) => error,
                     established => return established,
                 },
-                Ok(Err(error)) if tunnel::may_try_elsewhere(&error) => {
+                Some(Err(error)) if tunnel::may_try_elsewhere(&error) => {
                     self.sideline(&route.host, address);
                     error.with_address(target)
                 }
-                Ok(Err(error)) => return Err(error.with_address(target)),
-                Err(_) => {
+                Some(Err(error)) => return Err(error.with_address(target)),
+                None => {
                     return Err(Error::new(Reason::ProxyTimeout, Phase::Connect, "the proxy opened no tunnel in time")
                         .with_address(target)
                         .with_budget("connect_timeout", self.config.connect_timeout));
@@ -251,12 +249,11 @@ impl Dialer {
         &self,
         route: &Route,
         stream: Stream,
-        meter: Arc<Meter>,
         address: SocketAddr,
         begun: Instant,
         offer: Offer<'_>,
     ) -> Result<Won> {
-        let connect = begun.elapsed();
+        let (connect, meter) = (begun.elapsed(), Arc::clone(stream.meter()));
         let shaken =
             self.shake_hands(route, stream, offer).instrument(tracing::debug_span!("handshake", host = %route.label));
         match shaken.await {
@@ -289,10 +286,10 @@ impl Dialer {
         &self,
         hop: Hop<'_>,
         race: &mut Race,
-        dials: &mut FuturesUnordered<Dial>,
+        dials: &mut Vec<Dial>,
         last: &mut Option<Error>,
         deadline: Instant,
-    ) -> Result<(TcpStream, SocketAddr)> {
+    ) -> Result<(Stream, SocketAddr)> {
         let mut failures = 0;
         loop {
             let wait_until = match race.step(Instant::now()) {
@@ -300,7 +297,7 @@ impl Dialer {
                     self.check(address)?;
                     self.counters.dials.one();
                     let target = SocketAddr::new(address, hop.port);
-                    dials.push(Box::pin(async move { (address, TcpStream::connect(target).await) }));
+                    dials.push(Box::pin(async move { (address, connect(target).await) }));
                     continue;
                 }
                 Step::Wait(until) => until.map_or(deadline, |until| until.min(deadline)),
@@ -308,16 +305,21 @@ impl Dialer {
                     return Err(last.take().unwrap_or_else(nothing_left));
                 }
             };
-            match tokio::time::timeout_at(wait_until.into(), dials.next()).await {
-                Ok(Some((address, Ok(socket)))) => {
+            // A thread that drives waits for the last one only; the others are looked at in between.
+            let wait_until = match dials.len() {
+                2.. if drive::is_driven() => wait_until.min(Instant::now() + SLICE),
+                _ => wait_until,
+            };
+            match drive::before(wait_until, next_end(dials)).await {
+                Some(Some((address, Ok(stream)))) => {
                     for late in race.won(address) {
                         self.sideline(hop.host, late);
                     }
                     let target = SocketAddr::new(address, hop.port);
-                    self.set_options(&socket).map_err(|error| socket_error(&error, 1).with_address(target))?;
-                    return Ok((socket, target));
+                    self.set_options(&stream).map_err(|error| socket_error(&error, 1).with_address(target))?;
+                    return Ok((stream, target));
                 }
-                Ok(Some((address, Err(error)))) => {
+                Some(Some((address, Err(error)))) => {
                     failures += 1;
                     race.failed(address);
                     let error = socket_error(&error, failures).with_address(SocketAddr::new(address, hop.port));
@@ -327,8 +329,8 @@ impl Dialer {
                     *last = Some(error);
                 }
                 // Every dial has ended, or the stagger has: the race knows what is next.
-                Ok(None) => {}
-                Err(_) if Instant::now() >= deadline => {
+                Some(None) => {}
+                None if Instant::now() >= deadline => {
                     let silent = race.given_up();
                     for &address in &silent {
                         self.sideline(hop.host, address);
@@ -340,7 +342,7 @@ impl Dialer {
                     return Err(Error::new(Reason::ConnectTimeout, Phase::Connect, detail)
                         .with_budget("connect_timeout", self.config.connect_timeout));
                 }
-                Err(_) => {}
+                None => {}
             }
         }
     }
@@ -350,9 +352,9 @@ impl Dialer {
         host.sideline(address, Instant::now() + self.config.sideline);
     }
 
-    fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
-        socket.set_nodelay(true)?;
-        let socket = SockRef::from(socket);
+    fn set_options(&self, stream: &Stream) -> io::Result<()> {
+        let socket = SockRef::from(stream);
+        socket.set_tcp_nodelay(true)?;
         let keep_alive = TcpKeepalive::new().with_time(self.config.keep_alive).with_interval(Duration::from_secs(5));
         socket.set_tcp_keepalive(&keep_alive)?;
         // What is written and never acknowledged is a dead path, long before TCP itself gives up (15 minutes).
@@ -367,20 +369,30 @@ impl Dialer {
         };
         let Some(name) = name else { return Ok(Io::Plain(stream)) };
         let shaken = connector.connect(name.clone(), stream);
-        match tokio::time::timeout(self.config.handshake_timeout, shaken).await {
-            Ok(Ok(session)) => {
+        match drive::before(Instant::now() + self.config.handshake_timeout, shaken).await {
+            Some(Ok(session)) => {
                 self.counters.handshakes.one();
                 if session.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
                     self.counters.resumptions.one();
                 }
                 Ok(Io::Tls(Box::new(session)))
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 let (reason, detail) = tls::failure(&error);
                 Err(Error::new(reason, Phase::Handshake, detail).with_source(error))
             }
-            Err(_) => Err(Error::new(Reason::TlsTimeout, Phase::Handshake, "the handshake did not end")
+            None => Err(Error::new(Reason::TlsTimeout, Phase::Handshake, "the handshake did not end")
                 .with_budget("handshake_timeout", self.config.handshake_timeout)),
+        }
+    }
+
+    /// [`Dialer::refresh`] on the runtime, whoever waits for it.
+    async fn refreshes(self: &Arc<Self>, host: &Arc<Host>, failing_since: Instant) -> bool {
+        let (dialer, host) = (Arc::clone(self), Arc::clone(host));
+        let refreshing = process::spawn(async move { dialer.refresh(&host, failing_since).await });
+        match refreshing {
+            Ok(task) => task.await.unwrap_or_default(),
+            Err(_) => false,
         }
     }
 
@@ -417,6 +429,25 @@ impl Dialer {
             }
         }
     }
+}
+
+async fn connect(target: SocketAddr) -> io::Result<Stream> {
+    let mut stream = Stream::connect(target, Arc::default())?;
+    stream.connected(target).await?;
+    Ok(stream)
+}
+
+/// The first dial to end; nothing where there is none left.
+fn next_end(dials: &mut Vec<Dial>) -> impl Future<Output = Option<(IpAddr, io::Result<Stream>)>> {
+    poll_fn(|cx| {
+        for at in 0..dials.len() {
+            if let Poll::Ready(ended) = dials[at].as_mut().poll(cx) {
+                drop(dials.remove(at));
+                return Poll::Ready(Some(ended));
+            }
+        }
+        if dials.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    })
 }
 
 /// Whether it is this machine that can't connect, to whatever address.

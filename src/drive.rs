@@ -171,8 +171,8 @@ pub(crate) fn read(
     })
 }
 
-/// A write on behalf of the caller that drives.
-pub(crate) fn write(socket: RawFd, send: impl FnOnce() -> io::Result<usize>) -> Poll<io::Result<usize>> {
+/// A write on behalf of the caller that drives, or what else has to wait for room in a socket.
+pub(crate) fn write<T>(socket: RawFd, send: impl FnOnce() -> io::Result<T>) -> Poll<io::Result<T>> {
     match send() {
         Err(error) if is_not_yet(&error) => {
             TURN.with(|turn| turn.miss(socket, sys::WRITE));
@@ -269,6 +269,15 @@ pub(crate) async fn before<F: Future>(at: Instant, future: F) -> Option<F::Outpu
         Poll::Pending => alarm.poll(cx, at).map(|()| None),
     })
     .await
+}
+
+/// Runs a task here where a caller drives this thread, for everybody else on the runtime's. Nothing where it has panicked
+/// there. Boxed: it is large, and nearly no call has one.
+pub(crate) async fn run<F>(task: F) -> Result<Option<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    if is_driven() { Ok(Some(Box::pin(task).await)) } else { Ok(process::spawn(task)?.await) }
 }
 
 /// Puts the thread's turn back as it was, also on a panic: a caller may drive inside another one's callback.

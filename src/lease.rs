@@ -20,7 +20,6 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::http2::Channel;
 use crate::kept::Streak;
 use crate::limit::{Grant, Wants, Wish};
-use crate::process;
 use crate::shelf::Closed;
 use crate::site::Site;
 use crate::streams::{Slot, Turn};
@@ -218,7 +217,7 @@ impl Site {
             drop(turn);
             site.shared.dialer.dial(&site.route, place, Offer::Raw(server_name.as_ref())).await
         };
-        match drive::before(patience.min(deadline), process::spawn(dialling)?).await {
+        match drive::before(patience.min(deadline), pin!(drive::run(dialling))).await.transpose()? {
             Some(Some(Ok(Dialled::Raw(parts)))) => Ok(Line { parts, _caller: caller }),
             Some(Some(Ok(_))) => unreachable!("nothing else was asked for"),
             Some(Some(Err(error))) => {

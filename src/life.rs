@@ -12,7 +12,7 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, Guard};
 use rustls::ClientConfig;
 
-use crate::config::{Config, REAP_EVERY, Summary};
+use crate::config::{Config, Summary};
 use crate::connect::Dialer;
 use crate::drive;
 use crate::error::{Error, Phase, Reason, Result};
@@ -196,19 +196,6 @@ impl Life {
         let dialer = Dialer::new(Arc::clone(&config), Arc::clone(&tls), Arc::clone(&lookup), Arc::clone(&counters));
         let pool = Pool::new(Arc::clone(&config), Arc::new(dialer), Arc::new(pins), imported, Arc::clone(&counters));
         pool.add_declared()?;
-        let weak = Arc::downgrade(&pool);
-        let every = (config.max_idle / 4).clamp(REAP_EVERY.0, REAP_EVERY.1);
-        let reaps = process::spawn(async move {
-            let mut ticks = tokio::time::interval(every);
-            loop {
-                ticks.tick().await;
-                match weak.upgrade() {
-                    Some(pool) => pool.reap(Instant::now()),
-                    None => return,
-                }
-            }
-        })?;
-        reaps.detach();
         let memory = Mutex::new(Memory::new(config.remembered_keys));
         Ok(Life { generation, core: Arc::new(Core { config, pool, counters, memory }), tls })
     }

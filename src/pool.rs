@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{Config, REAP_EVERY};
 use crate::connect::{Dialer, Route, Via};
 use crate::crowd::Crowds;
 use crate::error::{Error, Phase, Reason, Result};
@@ -21,7 +22,7 @@ use crate::pin_set::PinSet;
 use crate::pins::{Host, Pins, Source};
 use crate::request::OwnFields;
 use crate::site::{Shared, Site};
-use crate::tls;
+use crate::{process, tls};
 
 /// Spellings of origins that are remembered beside the canonical ones; more are looked up the slow way.
 const MAX_SPELLINGS: usize = 4096;
@@ -53,8 +54,13 @@ impl Pool {
     ) -> Arc<Pool> {
         let (places, crowds) = (Places::new(config.connections()), Crowds::new(config.connections()));
         Arc::new_cyclic(|pool: &Weak<Pool>| {
-            let pool = pool.clone();
-            let evict = Box::new(move |index| pool.upgrade().is_some_and(|pool| pool.evict(index)));
+            let (evicting, reaping) = (pool.clone(), pool.clone());
+            let evict = Box::new(move |index| evicting.upgrade().is_some_and(|pool| pool.evict(index)));
+            let every = (config.max_idle / 4).clamp(REAP_EVERY.0, REAP_EVERY.1);
+            let reap = Box::new(move || {
+                let pool = reaping.clone();
+                process::repeat(every, move || pool.upgrade().map(|pool| pool.reap(Instant::now())).is_some())
+            });
             Pool {
                 http: ArcSwap::default(),
                 https: ArcSwap::default(),
@@ -63,7 +69,16 @@ impl Pool {
                 adding: Mutex::default(),
                 pins,
                 imported,
-                shared: Arc::new(Shared { config, dialer, places, crowds, counters, evict }),
+                shared: Arc::new(Shared {
+                    config,
+                    dialer,
+                    places,
+                    crowds,
+                    counters,
+                    evict,
+                    reap,
+                    is_reaped: AtomicBool::new(false),
+                }),
             }
         })
     }

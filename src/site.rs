@@ -2,7 +2,8 @@
 //!
 //! It owns the making of connections that carry one exchange at a time, the growth of those that carry many,
 //! what makes an idle one unfit, and the origin's share of the caps as refusals and successes move it. Who gets
-//! what, and gives it back, stands in `lease`. Dialling is handed to the runtime; time is the monotonic clock's.
+//! what, and gives it back, stands in `lease`. Who drives dials too, for others the runtime does; time is the monotonic
+//! clock's.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -72,9 +73,20 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// Closes an idle connection, so that its place goes to somebody of this origin. Whether there was one.
     pub(crate) evict: Box<dyn Fn(usize) -> bool + Send + Sync>,
+    /// Has what is idle looked at from now on. Begun with the first connection: a client that makes none costs no thread.
+    pub(crate) reap: Box<dyn Fn() -> Result<()> + Send + Sync>,
+    pub(crate) is_reaped: AtomicBool,
 }
 
 impl Shared {
+    /// Sees that a connection just made is looked at when it is idle.
+    fn look_after<T>(&self, made: T) -> Result<T> {
+        if !self.is_reaped.swap(true, Ordering::Relaxed) {
+            (self.reap)().inspect_err(|_| self.is_reaped.store(false, Ordering::Relaxed))?;
+        }
+        Ok(made)
+    }
+
     /// Whether an idle connection may be used again.
     pub(crate) fn is_fit(&self, host: &Host, connection: &Connection, now: Instant) -> bool {
         let max_idle = connection.max_idle.min(host.learned_idle(now));
@@ -172,9 +184,8 @@ impl Site {
             Grant::Place(place) => place,
         };
         let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
-        let dialled = process::spawn(async move { dialer.dial(&route, place, Offer::Http1).await })?.await;
-        match dialled {
-            Some(Ok(Dialled::Http1(connection))) => Ok(connection),
+        match drive::run(async move { dialer.dial(&route, place, Offer::Http1).await }).await? {
+            Some(Ok(Dialled::Http1(connection))) => self.shared.look_after(connection),
             Some(Ok(Dialled::Http2(_) | Dialled::Raw(_))) => {
                 let detail = "the target chose a protocol that was not offered";
                 Err(Error::new(Reason::ProtocolUnexpected, Phase::Handshake, detail))
@@ -354,6 +365,7 @@ impl Site {
         }
         let begun = Instant::now();
         let dialled = self.shared.dialer.dial(&self.route, place, Offer::Http2).await;
+        let dialled = dialled.and_then(|made| self.shared.look_after(made));
         let made = match dialled.inspect_err(|error| self.dial_failed(error, begun)) {
             Ok(Dialled::Http1(connection)) => {
                 self.speaks_http1.store(true, Ordering::Relaxed);

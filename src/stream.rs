@@ -1,12 +1,14 @@
 //! The socket under a connection, which belongs to no thread.
 //!
-//! It owns the two ways of driving it. A blocking caller reads and writes through [`drive`] on its own thread;
-//! for everybody else the socket is registered with the reactor of the process's runtime, whatever executor
-//! polls. It changes over by itself, when the other kind of caller first waits for it. It counts the bytes of
-//! both directions, which is what `Delivery` rests on. It knows nothing of HTTP.
+//! It owns the two ways of driving it. A blocking caller connects, reads and writes through [`drive`] on its own
+//! thread; for everybody else the socket is registered with the reactor of the process's runtime, whatever executor
+//! polls. It changes over by itself, when the other kind of caller first waits for it, also while it is still being
+//! connected. It counts the bytes of both directions, which is what `Delivery` rests on. It knows nothing of HTTP.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::SLICE;
@@ -83,21 +84,63 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Takes a socket from the reactor that it was dialled on.
-    pub(crate) fn new(socket: TcpStream, meter: Arc<Meter>) -> io::Result<Stream> {
+    /// Begins to connect a socket; [`Stream::connected`] waits for it.
+    pub(crate) fn connect(address: SocketAddr, meter: Arc<Meter>) -> io::Result<Stream> {
+        let kind = Type::STREAM.cloexec().nonblocking();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         let registered = Registered::new(socket.as_raw_fd());
-        let socket = socket.into_std()?;
-        socket.set_nonblocking(false)?;
-        sys::set_receive_timeout(socket.as_raw_fd(), SLICE)?;
         meter.socket.store(socket.as_raw_fd(), Relaxed);
-        Ok(Stream {
+        let stream = Stream {
             attached: None,
             streak: 0,
             generation: sys::generation(),
             _registered: registered,
             fd: socket.into(),
             meter,
+        };
+        match stream.go_on_connecting(address) {
+            Err(error) if !drive::is_not_yet(&error) => Err(error),
+            _ => Ok(stream),
+        }
+    }
+
+    /// Waits until it is connected to the address that [`Stream::connect`] was given.
+    pub(crate) async fn connected(&mut self, address: SocketAddr) -> io::Result<()> {
+        poll_fn(|cx| self.poll_connected(cx, address)).await?;
+        sys::set_blocking(self.fd.as_raw_fd())?;
+        sys::set_receive_timeout(self.fd.as_raw_fd(), SLICE)
+    }
+
+    fn poll_connected(&mut self, cx: &mut Context<'_>, address: SocketAddr) -> Poll<io::Result<()>> {
+        if self.generation != sys::generation() {
+            return Poll::Ready(Err(inherited()));
+        }
+        if drive::is_driven() {
+            self.attached = None;
+            return drive::write(self.fd.as_raw_fd(), || self.go_on_connecting(address));
+        }
+        self.attach()?;
+        let attached = self.attached.as_ref().expect("it was attached a line above");
+        loop {
+            let mut readiness = ready!(attached.poll_write_ready(cx))?;
+            match self.go_on_connecting(address) {
+                Err(error) if drive::is_not_yet(&error) => readiness.clear_ready(),
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// The same call begins it and tells how far it is, and why it has failed.
+    fn go_on_connecting(&self, address: SocketAddr) -> io::Result<()> {
+        SockRef::from(self).connect(&address.into()).or_else(|error| match error.raw_os_error() {
+            Some(libc::EISCONN) => Ok(()),
+            Some(libc::EINPROGRESS | libc::EALREADY) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Err(error),
         })
+    }
+
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The registration with the reactor, made where there is none yet.

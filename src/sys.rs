@@ -1,7 +1,7 @@
 //! The system calls of the fast path, and what happens at `fork()`. The only `unsafe` of the core.
 //!
-//! It owns the flags of `recv`, `send` and `poll`, the event descriptor that wakes a waiting caller, and
-//! the list of our sockets that a child process closes. It decides nothing and keeps no time.
+//! It owns the flags of `recv`, `send` and `poll`, the event descriptor that wakes a waiting caller, the bare
+//! thread, and the list of our sockets that a child process closes. It decides nothing and keeps no time.
 
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -49,6 +49,13 @@ pub(crate) fn libc_version() -> Option<String> {
     }
     #[cfg(not(target_env = "gnu"))]
     None
+}
+
+/// Lets calls on a socket wait unless they say otherwise.
+pub(crate) fn set_blocking(socket: RawFd) -> io::Result<()> {
+    let off: libc::c_int = 0;
+    // SAFETY: the request reads one int, to which the pointer leads.
+    checked(unsafe { libc::ioctl(socket, libc::FIONBIO, &raw const off) } as isize).map(drop)
 }
 
 /// Sets how long a waiting `recv` waits at most.
@@ -121,6 +128,43 @@ impl Event {
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// What a bare thread has for its stack. Only what is touched is there.
+const BARE_STACK: usize = 1 << 20;
+
+/// Runs `work` on a thread that costs half of one of `std`: it has no signal stack, and no memory of its own until it asks
+/// for some.
+pub(crate) fn bare_thread(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the pointer comes from `Box::into_raw` below, for this thread alone.
+        let work = unsafe { Box::from_raw(work.cast::<Box<dyn FnOnce() + Send>>()) };
+        // SAFETY: the name is a constant that ends in NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"pinlink".as_ptr()) };
+        // A panic was told where it happened; nobody waits for this thread.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        std::ptr::null_mut()
+    }
+    let refused = |number| if number == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(number)) };
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: it initialises what the pointer leads to.
+    refused(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
+    let work = Box::into_raw(Box::new(work));
+    let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
+    // SAFETY: the attributes were initialised above and are destroyed once; where a value is refused, the default stays.
+    // The thread is detached: its number is not used again. What it is given is its own from here on.
+    let made = refused(unsafe {
+        libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), BARE_STACK);
+        let made = libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, work.cast());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        made
+    });
+    if made.is_err() {
+        // SAFETY: no thread was made, so the box is still ours.
+        drop(unsafe { Box::from_raw(work) });
+    }
+    made
 }
 
 /// How many forks lie between this process and the one that loaded the library.
