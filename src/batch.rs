@@ -6,10 +6,11 @@
 //! and never fail each other; one deadline bounds them all.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -49,11 +50,46 @@ impl Group {
     }
 }
 
+/// The lanes that stand between two rows, until no other one has anything to do. A wake of one's own would have the
+/// whole batch yield to the connection after every second row.
+#[derive(Default)]
+struct Between(Mutex<Vec<Waker>>);
+
+impl Between {
+    /// Lets the others go first.
+    async fn step_back(&self) {
+        let mut went = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut went, true) {
+                return Poll::Ready(());
+            }
+            locked(&self.0).push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether there was anybody.
+    fn go_on(&self) -> bool {
+        let gone = std::mem::take(&mut *locked(&self.0));
+        let found = !gone.is_empty();
+        gone.into_iter().for_each(Waker::wake);
+        found
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// A row that has ended.
 type Ended = (usize, Result<Response>);
 
 /// Rows that end on the runtime's thread are handed over so many at once, or as many as there are after so long.
 const HANDED_OVER: (usize, Duration) = (256, Duration::from_millis(20));
+
+/// What has come is read in one round, what comes next is sent in another; then it is the connection's turn.
+const ROUNDS: usize = 2;
 
 /// Is told of each row that ends, in the order in which they end.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(usize, &Result<Response>);
@@ -88,7 +124,7 @@ impl Core {
         } else {
             let end = RefCell::new(end);
             let lane = || -> Pin<Box<dyn Future<Output = ()> + '_>> {
-                Box::pin(self.lane(requests, &groups, latest, |ended| end.borrow_mut()(ended)))
+                Box::pin(self.lane(requests, &groups, latest, |ended| end.borrow_mut()(ended), drive::give_way))
             };
             drive::drive_all((0..lanes).map(|_| lane()))
         };
@@ -115,13 +151,20 @@ impl Core {
     }
 
     /// Takes rows and runs them, one after the other, until there are none left.
-    async fn lane(&self, requests: &[Request], groups: &[Group], latest: Instant, end: impl Fn(Ended)) {
+    async fn lane<Gone: Future<Output = ()>>(
+        &self,
+        requests: &[Request],
+        groups: &[Group],
+        latest: Instant,
+        end: impl Fn(Ended),
+        give_way: impl Fn() -> Gone,
+    ) {
         while let Some(group) = Group::neediest(groups) {
             group.lanes.fetch_add(1, Relaxed);
             while let Some(row) = group.next() {
                 end((row, self.call_at(Some(&group.site), &requests[row], Some(latest)).await));
                 // First all that have come are read, then the next ones sent: the server is woken once for many.
-                drive::give_way().await;
+                give_way().await;
             }
             group.lanes.fetch_sub(1, Relaxed);
         }
@@ -139,20 +182,35 @@ impl Core {
         let (core, requests) = (Arc::clone(self), requests.to_vec());
         let (hand_over, mut handed_over) = mpsc::unbounded_channel::<Vec<Ended>>();
         let running = process::spawn(async move {
-            let ended = Mutex::new((Vec::new(), Instant::now()));
-            let end = |row: Ended| {
-                let mut ended = ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                ended.0.push(row);
-                if ended.0.len() >= HANDED_OVER.0 || ended.1.elapsed() >= HANDED_OVER.1 {
+            let (ended, between) = (Mutex::new(Vec::new()), Between::default());
+            let end = |row: Ended| locked(&ended).push(row);
+            let lane = |_| core.lane(&requests, &groups, latest, &end, || between.step_back());
+            let mut all: FuturesUnordered<_> = (0..lanes).map(lane).collect();
+            let mut handed_over_at = Instant::now();
+            poll_fn(|cx| {
+                let mut rounds = 0;
+                loop {
+                    let polled = all.poll_next_unpin(cx);
+                    let mut rows = locked(&ended);
                     // The caller is there until this ends.
-                    let _ = hand_over.send(std::mem::take(&mut ended.0));
-                    ended.1 = Instant::now();
+                    if polled == Poll::Ready(None) {
+                        let _ = hand_over.send(std::mem::take(&mut rows));
+                        return Poll::Ready(());
+                    }
+                    if rows.len() >= HANDED_OVER.0 || (!rows.is_empty() && handed_over_at.elapsed() >= HANDED_OVER.1) {
+                        let _ = hand_over.send(std::mem::take(&mut rows));
+                        handed_over_at = Instant::now();
+                    }
+                    if polled.is_pending() {
+                        // Who goes on has been woken, and this task with it.
+                        rounds += 1;
+                        if !between.go_on() || rounds == ROUNDS {
+                            return Poll::Pending;
+                        }
+                    }
                 }
-            };
-            let all: FuturesUnordered<_> = (0..lanes).map(|_| core.lane(&requests, &groups, latest, &end)).collect();
-            all.collect::<()>().await;
-            let last = ended.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let _ = hand_over.send(last.0);
+            })
+            .await;
         })?;
         drive::block_on_call(async {
             while let Some(rows) = handed_over.recv().await {

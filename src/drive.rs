@@ -565,6 +565,32 @@ mod tests {
     }
 
     #[test]
+    fn an_alarm_that_was_another_s_goes_off_in_its_own_time_and_forgets_who_waited() {
+        struct Sleeper;
+        impl Wake for Sleeper {
+            fn wake(self: Arc<Self>) {}
+        }
+        let runtime = process::runtime().unwrap();
+        let ring = |alarm: &mut Alarm, at| runtime.block_on(std::future::poll_fn(|cx| alarm.poll(cx, at)));
+        let set_by_another = |after| {
+            let (mut alarm, sleeper) = (Alarm::default(), Arc::new(Sleeper));
+            let waker = Waker::from(Arc::clone(&sleeper));
+            assert!(alarm.poll(&mut Context::from_waker(&waker), Instant::now() + after).is_pending());
+            drop(waker);
+            let alarm = alarm.at_rest().unwrap();
+            assert_eq!(Arc::strong_count(&sleeper), 1);
+            alarm
+        };
+        for after in [Duration::from_millis(1), Duration::from_secs(3600)] {
+            let mut alarm = set_by_another(after);
+            let at = Instant::now() + Duration::from_millis(20);
+            ring(&mut alarm, at);
+            assert!(Instant::now() >= at, "set for {after:?}");
+        }
+        assert!(Alarm::default().at_rest().is_none());
+    }
+
+    #[test]
     fn another_thread_wakes_a_caller() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || sender.send(7));

@@ -592,8 +592,9 @@ impl Core {
         }
         let (headers, body, is_cut) = exchange.read_whole(bounds).await.map_err(failed)?;
         let trailers = std::mem::take(&mut exchange.trailers);
+        let ended_at = if exchange.has_waited { Instant::now() } else { head_at };
         drop((exchange, stream));
-        trace.note(leased_at, head_at, Instant::now(), begun);
+        trace.note(leased_at, head_at, ended_at, begun);
         Ok(Taken::Whole(Response { status, headers, body, trailers, is_cut, trace }))
     }
 

@@ -412,6 +412,8 @@ pub(crate) struct Exchange {
     /// What has come and was not taken yet.
     piece: Bytes,
     has_ended: bool,
+    /// Whether any of it had to be waited for: else it ended when its head came.
+    pub(crate) has_waited: bool,
     length: Option<u64>,
     /// Pieces that have come.
     pieces: u64,
@@ -547,6 +549,7 @@ impl Exchange {
             body,
             piece,
             has_ended,
+            has_waited: false,
             length,
             pieces: 0,
             line,
@@ -555,7 +558,7 @@ impl Exchange {
 
     /// As [`Connection::read_some`](crate::connection::Connection::read_some).
     pub(crate) async fn read_some(&mut self, into: &mut Vec<u8>, room: usize) -> Result<bool> {
-        let Exchange { body, piece, has_ended, line, trailers, pieces, .. } = self;
+        let Exchange { body, piece, has_ended, has_waited, line, trailers, pieces, .. } = self;
         while piece.is_empty() && !*has_ended {
             *piece = poll_fn(|cx| match body.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => Poll::Ready(Ok(data)),
@@ -564,7 +567,10 @@ impl Exchange {
                     *has_ended = true;
                     Poll::Ready(Ok(Bytes::new()))
                 }
-                Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
+                Poll::Pending => {
+                    *has_waited = true;
+                    line.watch.poll(cx, &line.meter).map(Err)
+                }
             })
             .await?;
             line.meter.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
@@ -573,7 +579,10 @@ impl Exchange {
         if *has_ended && piece.is_empty() {
             let fields = poll_fn(|cx| match body.poll_trailers(cx) {
                 Poll::Ready(fields) => Poll::Ready(fields.map_err(|error| line.broke(&error))),
-                Poll::Pending => line.watch.poll(cx, &line.meter).map(Err),
+                Poll::Pending => {
+                    *has_waited = true;
+                    line.watch.poll(cx, &line.meter).map(Err)
+                }
             })
             .await?;
             if let Some(fields) = fields {
