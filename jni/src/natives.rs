@@ -65,7 +65,7 @@ pub(crate) fn register(env: &mut Env<'_>, class: &JClass<'_>) -> jni::errors::Re
         method(jni_str!("writeBatch"), jni_str!("(J[BI[Ljava/lang/Object;)[B"), write_batch as *mut c_void),
         method(jni_str!("guarantee"), jni_str!("([B[Ljava/lang/Object;)[B"), guarantee as *mut c_void),
         method(jni_str!("open"), jni_str!("(J[B[Ljava/lang/Object;)[B"), open as *mut c_void),
-        method(jni_str!("read"), jni_str!("(J[BII)J"), read as *mut c_void),
+        method(jni_str!("read"), jni_str!("(JJI)J"), read as *mut c_void),
         method(jni_str!("trailers"), jni_str!("(J)[B"), trailers as *mut c_void),
         method(jni_str!("closeStream"), jni_str!("(J)V"), close_stream as *mut c_void),
         method(jni_str!("moreRows"), jni_str!("(J)[B"), more_rows as *mut c_void),
@@ -401,27 +401,21 @@ extern "system" fn open<'local>(
     })
 }
 
-/// Reads the next bytes of an answer into an array; returns how many, 0 at the end, or less than 0: the number,
-/// negated, of the slot in which a failure waits.
+/// Reads the next piece of an answer into the caller's memory; returns how long it is, 0 at the end, or less than 0: the
+/// number, negated, of the slot in which a failure waits.
 extern "system" fn read<'local>(
-    mut env: EnvUnowned<'local>,
+    env: EnvUnowned<'local>,
     _class: JClass<'local>,
     reader: jlong,
-    into: JByteArray<'local>,
-    offset: jint,
-    length: jint,
+    address: jlong,
+    capacity: jint,
 ) -> jlong {
+    let capacity = usize::try_from(capacity).unwrap_or(0);
+    // SAFETY: Java gives the address and size of a direct buffer that nobody else uses before this call returns.
+    let memory = unsafe { std::slice::from_raw_parts_mut(address as *mut MaybeUninit<u8>, capacity) };
     let interrupt = interrupt::of(&env);
-    let most = usize::try_from(length).unwrap_or(0);
-    let read = caught("read", || interruptible(interrupt, || opened::read(reader, most)));
-    let failure = match read {
-        Some(Ok(piece)) => {
-            let stored = env.with_env(|env| into.set_region(env, offset, upcall::as_java(&piece)));
-            match stored.into_outcome() {
-                Outcome::Ok(()) => return jlong::try_from(piece.len()).unwrap_or(0),
-                Outcome::Err(_) | Outcome::Panic(_) => Failure::PANIC,
-            }
-        }
+    let failure = match caught("read", || interruptible(interrupt, || opened::read(reader, memory))) {
+        Some(Ok(size)) => return jlong::try_from(size).unwrap_or(0),
         Some(Err(failure)) => failure,
         None => Failure::PANIC,
     };

@@ -3,10 +3,11 @@
 //! It owns the readers that Java holds by number. One is read by one thread at a time; closing it while it is read ends
 //! it when that read has ended.
 
+use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use pinlink::Reader;
+use pinlink::{Piece, Reader};
 
 use crate::answer::{Failure, pack_fields, pack_opened};
 use crate::handles::Handles;
@@ -15,7 +16,7 @@ use crate::packet::Packing;
 /// An answer that is being read.
 struct Opened {
     reader: Reader,
-    /// What has come and was not asked for yet.
+    /// What has come and found no room yet.
     piece: Bytes,
 }
 
@@ -41,15 +42,19 @@ fn lock(opened: &Mutex<Opened>) -> MutexGuard<'_, Opened> {
     opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Reads the next bytes, so many at most; none at the end.
-pub(crate) fn read(reader: i64, most: usize) -> Result<Bytes, Failure> {
+/// Reads the next piece into the caller's memory, and says how long it is; 0 at the end.
+pub(crate) fn read(reader: i64, memory: &mut [MaybeUninit<u8>]) -> Result<usize, Failure> {
     let opened = find(reader)?;
     let mut opened = lock(&opened);
-    if opened.piece.is_empty() && most > 0 {
-        opened.piece = opened.reader.chunk()?.unwrap_or_default();
+    if opened.piece.is_empty() {
+        match opened.reader.chunk_into(memory)? {
+            Piece::Here(size) => return Ok(size),
+            Piece::Apart(piece) => opened.piece = piece,
+        }
     }
-    let size = most.min(opened.piece.len());
-    Ok(opened.piece.split_to(size))
+    let size = memory.len().min(opened.piece.len());
+    memory[..size].write_copy_of_slice(&opened.piece.split_to(size));
+    Ok(size)
 }
 
 /// The fields that came behind the body.

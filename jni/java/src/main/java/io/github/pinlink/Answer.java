@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * An answer whose body is read while it comes, in constant memory. Close it: until its body has ended or it is
@@ -19,6 +20,8 @@ public final class Answer extends InputStream {
     private final long length;
     private final Response head;
     private final Unclosed unclosed;
+    /** What has come and was not asked for yet; none while it is read, and none before and after that. */
+    private final AtomicReference<Piece> kept = new AtomicReference<>();
     private boolean isAtEnd;
     private volatile boolean isClosed;
     private List<Map.Entry<String, String>> trailers = Collections.emptyList();
@@ -112,20 +115,35 @@ public final class Answer extends InputStream {
         if (size == 0) {
             return 0;
         }
-        if (isAtEnd) {
-            return -1;
+        Piece piece = kept.getAndSet(null);
+        try {
+            if (piece == null || piece.isEmpty()) {
+                if (isAtEnd) {
+                    return -1;
+                }
+                piece = piece == null ? Piece.lend() : piece;
+                if (!piece.fill(handle)) {
+                    isAtEnd = true;
+                    trailers = Unpacking.value(Native.trailers(handle)).headers();
+                    unclosed.close();
+                    return -1;
+                }
+            }
+            return piece.take(into, offset, size);
+        } finally {
+            kept.set(piece);
+            // Whoever closed it meanwhile has found none.
+            if (isAtEnd || isClosed) {
+                letGo();
+            }
         }
-        long got = Native.read(handle, into, offset, size);
-        if (got < 0) {
-            Unpacking.value(Native.rest(-got));
+    }
+
+    private void letGo() {
+        Piece piece = kept.getAndSet(null);
+        if (piece != null) {
+            piece.giveBack();
         }
-        if (got == 0) {
-            isAtEnd = true;
-            trailers = Unpacking.value(Native.trailers(handle)).headers();
-            unclosed.close();
-            return -1;
-        }
-        return (int) got;
     }
 
     /** Ends it; its connection is closed unless the body had ended. Closing again does nothing. */
@@ -134,6 +152,7 @@ public final class Answer extends InputStream {
         if (!isClosed) {
             isClosed = true;
             unclosed.close();
+            letGo();
         }
     }
 }

@@ -74,8 +74,12 @@ final class Native {
     /** Sends a request; answers with the number of the answer's stream, its length, and its head. */
     static native byte[] open(long client, byte[] request, Object[] attachments);
 
-    /** How many bytes were read, 0 at the end, or the number of a failure's slot, negated. */
-    static native long read(long stream, byte[] into, int offset, int length);
+    /**
+     * Reads the next piece of a stream to an address.
+     *
+     * @return its length, 0 at the end, or the number of a failure's slot, negated
+     */
+    static native long read(long stream, long address, int capacity);
 
     static native byte[] trailers(long stream);
 

@@ -12,6 +12,7 @@ import java.io.InputStream;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -99,6 +100,72 @@ class StreamTest {
             assertEquals(-1, answer.read());
         }
         assertEquals(LARGE, total);
+    }
+
+    /** Reads on to the end, so much at a time at most, and expects what {@code /bytes} sends from this place on. */
+    private static void assertBody(Answer answer, int from, int until, int most) throws IOException {
+        byte[] piece = new byte[most + 2];
+        int at = from;
+        for (int got = answer.read(piece, 1, most); got >= 0; got = answer.read(piece, 1, most)) {
+            assertTrue(got > 0 && got <= most, "it read " + got);
+            for (int i = 1; i <= got; i++) {
+                assertEquals((byte) (at++ % 251), piece[i]);
+            }
+            assertEquals(0, piece[0] | piece[most + 1], "it wrote beside what it was given");
+        }
+        assertEquals(until, at);
+        assertEquals(-1, answer.read(piece, 1, most));
+    }
+
+    @Test
+    void readsOfEverySizeBringTheSameBytes() throws Exception {
+        for (String url : new String[] {box.http("/bytes/300000"), box.https("/bytes/300000"), box.http("/chunked/300000")}) {
+            for (int most : new int[] {7, 8192, 1 << 16, 1 << 20}) {
+                try (Answer answer = client.open(Request.get(url))) {
+                    assertEquals(0, answer.read());
+                    assertEquals(1, answer.read());
+                    assertBody(answer, 2, 300000, most);
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatOneAnswerLeavesUnreadIsNoneOfTheNextOnes() throws Exception {
+        for (int i = 0; i < 40; i++) {
+            Answer left = client.open(Request.get(box.http("/bytes/300000")));
+            assertEquals(0, left.read());
+            try (Answer other = client.open(Request.get(box.http("/bytes/300000")))) {
+                assertEquals(0, other.read());
+                left.close();
+                assertBody(other, 1, 300000, 1000);
+            }
+        }
+    }
+
+    @Test
+    void anAnswerThatIsClosedWhileItIsReadKeepsItsMemoryUntilThatReadHasEnded() throws Exception {
+        Answer slow = client.open(Request.get(box.http("/stream/100/1000/20")));
+        AtomicReference<Throwable> ended = new AtomicReference<>();
+        Thread reader = new Thread(() -> {
+            try {
+                while (slow.read(new byte[1 << 16]) >= 0) {
+                    continue;
+                }
+            } catch (Throwable failure) {
+                ended.set(failure);
+            }
+        });
+        reader.start();
+        Thread.sleep(50);
+        slow.close();
+        for (int i = 0; i < 20; i++) {
+            try (Answer answer = client.open(Request.get(box.http("/bytes/300000")))) {
+                assertBody(answer, 0, 300000, 1000);
+            }
+        }
+        reader.join();
+        assertEquals(Kind.CLOSED, ((PinlinkException) ended.get()).kind());
     }
 
     @Test
