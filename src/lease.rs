@@ -20,6 +20,7 @@ use crate::error::{Error, Phase, Reason, Result};
 use crate::http2::Channel;
 use crate::kept::Streak;
 use crate::limit::{Grant, Wants, Wish};
+use crate::process;
 use crate::shelf::Closed;
 use crate::site::Site;
 use crate::streams::{Slot, Turn};

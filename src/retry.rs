@@ -98,11 +98,8 @@ pub(crate) fn decide(
         }
         // RFC 9110 15.5.20: the connection was the wrong one. Once more, over another.
         Ending::Answered { status: 421, .. } => {
-            return if attempt == 1 && safety != Safety::Once && now < deadline {
-                Verdict::Again(now)
-            } else {
-                Verdict::Return
-            };
+            let may_go_again = attempt == 1 && attempt < terms.max_attempts && safety != Safety::Once && now < deadline;
+            return if may_go_again && budget.take() { Verdict::Again(now) } else { Verdict::Return };
         }
         Ending::Settled => return Verdict::Return,
         Ending::Again { retry_after } => (retry_after, false),
