@@ -4,7 +4,7 @@
 //! 46), so that pin, SNI, `Host` and certificate check agree. It never does I/O and reads no clock.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::error::{Error, Result};
 
@@ -196,6 +196,10 @@ pub(crate) fn canonical_host(text: &str) -> Result<Box<str>> {
         None => ("", text),
     };
     let bare = bare.strip_suffix('.').unwrap_or(bare);
+    if is_plain(bare) || wildcard.is_empty() && bare.parse::<Ipv4Addr>().is_ok() {
+        check_labels(text, bare)?;
+        return Ok(format!("{wildcard}{bare}").into());
+    }
     let host = match url::Host::parse(bare) {
         Ok(url::Host::Domain(domain)) => domain,
         Ok(url::Host::Ipv4(address)) if wildcard.is_empty() => address.to_string(),
@@ -210,6 +214,16 @@ pub(crate) fn canonical_host(text: &str) -> Result<Box<str>> {
         check_labels(text, &host)?;
     }
     Ok(format!("{wildcard}{host}").into())
+}
+
+/// Whether no rule of URLs changes this name: nearly every one, and the rules are thousands of instructions.
+fn is_plain(name: &str) -> bool {
+    let is_kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    // What ends in a number may be an address in some other spelling.
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(is_kept)
+        && !name.split('.').any(|label| label.starts_with("xn--"))
 }
 
 /// RFC 1123 2.1 and RFC 1035 2.3.4. Underscores are let through: names of service hosts have them.
@@ -252,6 +266,23 @@ mod tests {
             ("my_host.example", "my_host.example"),
         ] {
             assert_eq!(&*canonical_host(written).unwrap(), canonical, "{written}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_plain_name_is_what_the_rules_of_urls_make_of_it(name in "([a-c0x_-]{0,4}[.]){0,3}(xn--)?[a-c0x_-]{1,4}") {
+            if is_plain(&name) {
+                assert_eq!(url::Host::parse(&name), Ok(url::Host::Domain(name)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_another_spelling_is_not_plain() {
+        for name in ["", "xn--bcher-kva.example", "a.xn--bcher-kva", "a.0x7f", "1.2", "KMS.example", "bücher.example"]
+        {
+            assert!(!is_plain(name), "{name}");
         }
     }
 
