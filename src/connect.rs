@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -92,11 +92,31 @@ pub(crate) enum Dialled {
     Raw(Parts),
 }
 
-/// Dials for one client.
-pub(crate) struct Dialer {
+/// TLS by what is offered inside it.
+struct Connectors {
     http1: TlsConnector,
     http2: TlsConnector,
     raw: TlsConnector,
+}
+
+impl Connectors {
+    fn new(tls: &ClientConfig, config: &Config) -> Connectors {
+        let speaking = |protocols: &mut dyn Iterator<Item = &[u8]>| {
+            let mut tls = ClientConfig::clone(tls);
+            tls.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
+            TlsConnector::from(Arc::new(tls))
+        };
+        Connectors {
+            http1: speaking(&mut [HTTP1].into_iter()),
+            http2: speaking(&mut [HTTP2, HTTP1].into_iter()),
+            raw: speaking(&mut config.alpn.0.iter().map(|name| &**name)),
+        }
+    }
+}
+
+/// Dials for one client.
+pub(crate) struct Dialer {
+    connectors: OnceLock<Connectors>,
     policy: AddressPolicy,
     lookup: Arc<Lookup>,
     counters: Arc<Counters>,
@@ -106,20 +126,22 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(
         config: Arc<Config>,
-        tls: Arc<ClientConfig>,
+        tls: Option<&ClientConfig>,
         lookup: Arc<Lookup>,
         counters: Arc<Counters>,
     ) -> Dialer {
         let policy = AddressPolicy::new(config.allow_addresses.0.clone());
-        let speaking = |protocols: &mut dyn Iterator<Item = &[u8]>| {
-            let mut tls = ClientConfig::clone(&tls);
-            tls.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
-            TlsConnector::from(Arc::new(tls))
-        };
-        let http1 = speaking(&mut [HTTP1].into_iter());
-        let http2 = speaking(&mut [HTTP2, HTTP1].into_iter());
-        let raw = speaking(&mut config.alpn.0.iter().map(|name| &**name));
-        Dialer { http1, http2, raw, policy, lookup, counters, config }
+        let connectors = tls.map_or_else(OnceLock::new, |tls| Connectors::new(tls, &config).into());
+        Dialer { connectors, policy, lookup, counters, config }
+    }
+
+    /// Those of a client that no option has told of TLS are made when somebody wants them.
+    fn connectors(&self) -> Result<&Connectors> {
+        if let Some(connectors) = self.connectors.get() {
+            return Ok(connectors);
+        }
+        let made = Connectors::new(&*tls::configuration(&self.config)?, &self.config);
+        Ok(self.connectors.get_or_init(|| made))
     }
 
     /// A connection to the route's origin.
@@ -137,7 +159,7 @@ impl Dialer {
                     && !is_local(error.reason())
                     && self.refreshes(route.proxy.as_ref().map_or(&route.host, |via| &via.host), begun).await =>
             {
-                self.dial_pinned(route, offer).await
+                drive::rare(self.dial_pinned(route, offer)).await
             }
             result => result,
         };
@@ -175,7 +197,7 @@ impl Dialer {
     async fn dial_pinned(&self, route: &Route, offer: Offer<'_>) -> Result<Won> {
         match &route.proxy {
             None => self.dial_directly(route, offer).await,
-            Some(via) => self.dial_through(route, via, offer).await,
+            Some(via) => drive::rare(self.dial_through(route, via, offer)).await,
         }
     }
 
@@ -362,13 +384,18 @@ impl Dialer {
     }
 
     async fn shake_hands(&self, route: &Route, stream: Stream, offer: Offer<'_>) -> Result<Io> {
-        let (name, connector) = match offer {
-            Offer::Http1 => (route.server_name.as_ref(), &self.http1),
-            Offer::Http2 => (route.server_name.as_ref(), &self.http2),
-            Offer::Raw(name) => (name, &self.raw),
+        let name = match offer {
+            Offer::Http1 | Offer::Http2 => route.server_name.as_ref(),
+            Offer::Raw(name) => name,
         };
         let Some(name) = name else { return Ok(Io::Plain(stream)) };
-        let shaken = connector.connect(name.clone(), stream);
+        let connectors = self.connectors()?;
+        let connector = match offer {
+            Offer::Http1 => &connectors.http1,
+            Offer::Http2 => &connectors.http2,
+            Offer::Raw(_) => &connectors.raw,
+        };
+        let shaken = drive::rare(connector.connect(name.clone(), stream));
         match drive::before(Instant::now() + self.config.handshake_timeout, shaken).await {
             Some(Ok(session)) => {
                 self.counters.handshakes.one();

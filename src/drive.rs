@@ -272,12 +272,18 @@ pub(crate) async fn before<F: Future>(at: Instant, future: F) -> Option<F::Outpu
 }
 
 /// Runs a task here where a caller drives this thread, for everybody else on the runtime's. Nothing where it has panicked
-/// there. Boxed: it is large, and nearly no call has one.
-pub(crate) async fn run<F>(task: F) -> Result<Option<F::Output>>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    if is_driven() { Ok(Some(Box::pin(task).await)) } else { Ok(process::spawn(task)?.await) }
+/// there.
+pub(crate) async fn run<T: Send + 'static>(task: Rare<T>) -> Result<Option<T>> {
+    if is_driven() { Ok(Some(task.await)) } else { Ok(process::spawn(task)?.await) }
+}
+
+/// What few calls come to.
+pub(crate) type Rare<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Puts a future aside that is large and rarely wanted: within another one it would make every frame of that one as large.
+#[inline(never)]
+pub(crate) fn rare<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(future)
 }
 
 /// Puts the thread's turn back as it was, also on a panic: a caller may drive inside another one's callback.

@@ -218,7 +218,7 @@ impl Site {
             drop(turn);
             site.shared.dialer.dial(&site.route, place, Offer::Raw(server_name.as_ref())).await
         };
-        match drive::before(patience.min(deadline), pin!(drive::run(dialling))).await.transpose()? {
+        match drive::before(patience.min(deadline), pin!(drive::run(drive::rare(dialling)))).await.transpose()? {
             Some(Some(Ok(Dialled::Raw(parts)))) => Ok(Line { parts, _caller: caller }),
             Some(Some(Ok(_))) => unreachable!("nothing else was asked for"),
             Some(Some(Err(error))) => {

@@ -37,13 +37,13 @@ pub(crate) struct Handle {
 pub(crate) struct Life {
     generation: u64,
     pub(crate) core: Arc<Core>,
-    tls: Arc<ClientConfig>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// A client whose options are checked and whose hosts are not all known yet.
 pub(crate) struct Draft {
     config: Arc<Config>,
-    tls: Arc<ClientConfig>,
+    tls: Option<Arc<ClientConfig>>,
     imported: PinSet,
     pinned: Pinned,
     unknown: Unknown,
@@ -54,7 +54,7 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn new(config: Config) -> Result<Draft> {
         let config = Arc::new(config);
-        let tls = tls::configuration(&config)?;
+        let tls = tls::wanted_configuration(&config)?;
         let imported = imported(&config)?;
         let (pinned, unknown) = pin(&config, &imported)?;
         let counters = Arc::new(Counters::default());
@@ -72,14 +72,16 @@ impl Draft {
     pub(crate) async fn finish(self) -> Result<Handle> {
         let mut hosts = self.pinned;
         if !self.unknown.is_empty() {
-            let resolved = look_up(&self.lookup, self.unknown, &self.config).await?;
+            let resolved = drive::rare(look_up(&self.lookup, self.unknown, &self.config)).await?;
             for (name, pin) in resolved.iter() {
                 self.counters.pins_resolved.one();
                 hosts.push(Host::new(name, pin.clone(), Source::Resolved));
             }
         }
         let life = Life::begin(self.config, self.tls, self.lookup, Pins::new(hosts), self.imported, self.counters)?;
-        life.prewarm(drive::is_driven()).await?;
+        if life.core.config.prewarm > 0 {
+            drive::rare(life.prewarm(drive::is_driven())).await?;
+        }
         Ok(Handle { life: ArcSwap::from_pointee(life), closed: AtomicBool::new(false) })
     }
 }
@@ -186,14 +188,14 @@ fn pin(config: &Config, imported: &PinSet) -> Result<(Pinned, Unknown)> {
 impl Life {
     fn begin(
         config: Arc<Config>,
-        tls: Arc<ClientConfig>,
+        tls: Option<Arc<ClientConfig>>,
         lookup: Arc<Lookup>,
         pins: Pins,
         imported: PinSet,
         counters: Arc<Counters>,
     ) -> Result<Life> {
         let generation = sys::generation();
-        let dialer = Dialer::new(Arc::clone(&config), Arc::clone(&tls), Arc::clone(&lookup), Arc::clone(&counters));
+        let dialer = Dialer::new(Arc::clone(&config), tls.as_deref(), Arc::clone(&lookup), Arc::clone(&counters));
         let pool = Pool::new(Arc::clone(&config), Arc::new(dialer), Arc::new(pins), imported, Arc::clone(&counters));
         pool.add_declared()?;
         let memory = Mutex::new(Memory::new(config.remembered_keys));
@@ -202,13 +204,16 @@ impl Life {
 
     /// What this client is in a child process: the same options and pins, nothing else.
     fn after_fork(&self) -> Result<Life> {
-        let mut tls = ClientConfig::clone(&self.tls);
-        tls::forget_sessions(&mut tls);
+        let tls = self.tls.as_deref().map(|tls| {
+            let mut tls = ClientConfig::clone(tls);
+            tls::forget_sessions(&mut tls);
+            Arc::new(tls)
+        });
         let counters = Arc::new(Counters::default());
         let lookup = Arc::new(Lookup::new(&self.core.config, Arc::clone(&counters)));
         Life::begin(
             Arc::clone(&self.core.config),
-            Arc::new(tls),
+            tls,
             lookup,
             self.core.pool.pins.copy(),
             self.core.pool.imported.clone(),
@@ -219,9 +224,6 @@ impl Life {
     /// Makes the connections that `prewarm` asks for. One that fails is left to the first call, which will say why.
     async fn prewarm(&self, is_driven: bool) -> Result<()> {
         let config = &self.core.config;
-        if config.prewarm == 0 {
-            return Ok(());
-        }
         let (timeout, deadline) =
             (config.connect_timeout, Instant::now() + config.connect_timeout + config.handshake_timeout);
         // Nobody is promised more than there is: those who hold some and wait for more would wait for each other.

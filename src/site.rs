@@ -184,7 +184,8 @@ impl Site {
             Grant::Place(place) => place,
         };
         let (route, dialer) = (Arc::clone(&self.route), Arc::clone(&self.shared.dialer));
-        match drive::run(async move { dialer.dial(&route, place, Offer::Http1).await }).await? {
+        let dial = drive::rare(async move { dialer.dial(&route, place, Offer::Http1).await });
+        match drive::run(dial).await? {
             Some(Ok(Dialled::Http1(connection))) => self.shared.look_after(connection),
             Some(Ok(Dialled::Http2(_) | Dialled::Raw(_))) => {
                 let detail = "the target chose a protocol that was not offered";

@@ -58,6 +58,16 @@ pub(crate) fn configuration(config: &Config) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(tls))
 }
 
+/// The configuration, where there is use for it or an option of it to be wrong: elsewhere it would be made for nothing.
+pub(crate) fn wanted_configuration(config: &Config) -> Result<Option<Arc<ClientConfig>>> {
+    let is_asked_for = config.hosts.needs_tls()
+        || config.ca_file.0.is_some()
+        || config.client_cert.0.is_some()
+        || config.system_roots
+        || config.danger_accept_any_certificate;
+    is_asked_for.then(|| configuration(config)).transpose()
+}
+
 /// Gives the configuration an empty store of sessions of its own.
 pub(crate) fn forget_sessions(tls: &mut ClientConfig) {
     tls.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
