@@ -25,8 +25,10 @@ use crate::request::Request;
 use crate::response::{Headers, Trace, Trailers};
 use crate::sys::OfThisProcess;
 
-/// What one piece holds at most: so little that it is still in the processor's cache when the caller takes it on.
-const PIECE: usize = 64 * 1024;
+/// What one piece holds at most: so little that it is still in the processor's cache when the caller takes it on, and that
+/// the C library has it at hand (from 128 KiB on it maps memory anew). And more than one segment of the loopback interface:
+/// a reader that takes one at a time keeps the kernel's receive window small.
+const PIECE: usize = 120 * 1024;
 
 /// What was known when the head had come, and the trailers once they have.
 struct Known {
@@ -302,7 +304,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The next piece, up to 64 KiB, or nothing at the end: what `read` gives, without a copy.
+    /// The next piece, up to 120 KiB, or nothing at the end: what `read` gives, without a copy.
     ///
     /// # Errors
     /// As those of a call, with [`Delivery::Answered`]; [`Reason::ProtocolIncomplete`] where the body broke off,
@@ -384,7 +386,7 @@ enum State {
 }
 
 impl AsyncReader {
-    /// The next piece, up to 64 KiB, or nothing at the end. Dropping the future loses nothing.
+    /// The next piece, up to 120 KiB, or nothing at the end. Dropping the future loses nothing.
     ///
     /// # Errors
     /// As [`Reader::chunk`].

@@ -124,7 +124,7 @@ class AsyncReader:
         return self._pieces.url
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Iterate over the pieces as they come, up to 64 KiB each."""
+        """Iterate over the pieces as they come, up to 120 KiB each."""
         while True:
             piece: bytes = await run(self._pieces.chunk)
             if not piece:

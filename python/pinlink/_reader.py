@@ -83,7 +83,7 @@ class Reader(io.RawIOBase):
         return b"".join(self.iter_bytes())
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Iterate over the pieces as they come, up to 64 KiB each."""
+        """Iterate over the pieces as they come, up to 120 KiB each."""
         while True:
             if self.closed:
                 # An end would make a body look whole that is not.

@@ -21,8 +21,8 @@ use crate::{failure, waiting};
 /// What is said to who reads on.
 pub(crate) const CLOSED: &str = "the answer was closed";
 
-/// What one piece holds at most.
-const PIECE: usize = 64 * 1024;
+/// What one piece holds at most: as the core's.
+const PIECE: usize = 120 * 1024;
 
 /// The pieces of an answer.
 #[pyclass(module = "pinlink", frozen)]
@@ -118,7 +118,7 @@ impl Blank {
 
 #[pymethods]
 impl Pieces {
-    /// The next piece, up to 64 KiB; empty at the end.
+    /// The next piece, up to 120 KiB; empty at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let kept = self.blank.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let mut blank = kept.map_or_else(|| Blank::new(py), Ok)?;
