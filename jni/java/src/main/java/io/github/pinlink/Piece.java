@@ -11,7 +11,10 @@ import java.util.concurrent.atomic.AtomicReferenceArray;
  * collector frees. One that is forgotten is left to it.
  */
 final class Piece {
-    /** So much that a crossing is little beside it, and so little that it is in the processor's cache when it is taken on. */
+    /**
+     * So much that a crossing is little beside it, and that the kernel lets its receive window grow; so little that it is in
+     * the processor's cache when it is taken on.
+     */
     private static final int SIZE = 128 * 1024;
 
     /** How many are kept: 1 MiB in all. */
