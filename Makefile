@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak-writes soak-python promises check instructions instructions-accept dist dist-java dist-python \
-	bench bench-rust bench-java bench-python bench-growth bench-parts bench-job bench-page bench-built
+	bench bench-rust bench-java bench-python bench-growth bench-parts bench-job bench-page bench-flames bench-built
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -85,6 +85,21 @@ bench-python: bench-built ## Measures the Python binding beside its peers (about
 	@echo "building the binding (once, some minutes)"
 	@$(CARGO) build --release --quiet -p pinlink-python
 	@python3 benches/python/run.py $(TARGET) --json target/bench-python.json
+
+# The rows are the gaps' of benches/peers/src/flames.rs. Where perf can't record, the program says so and what is drawn stays.
+bench-flames: bench-built ## Draws where the CPU time of the rows that are behind goes (about 5 minutes; benches/results/flames)
+	-@$(call apt,linux-perf,/usr/bin/perf)
+	@$(call apt,lz4,/usr/bin/lz4)
+	@echo "building the bindings (once, some minutes)"
+	@$(CARGO) build --release --quiet -p pinlink-jni
+	@$(CARGO) build --release --quiet -p pinlink-peers --example crossing
+	@$(CARGO) build --release --quiet -p pinlink-python
+	@rm -rf target/flames
+	@target/release/pinlink-peers --language rust --flames target/flames -- target/release/pinlink-bench-rust
+	@target/release/pinlink-peers --language growth --flames target/flames -- target/release/pinlink-bench-rust
+	@BENCH_JAVA=$(firstword $(JAVA)) benches/java/run $(TARGET) --flames target/flames
+	@python3 benches/python/run.py $(TARGET) --flames target/flames
+	@$(MAKE) --no-print-directory bench-page
 
 # isahc stands apart: its curl brings another TLS. Where it does not build, the worker says so.
 ISAHC = rm -f $(TARGET)/release/pinlink-bench-isahc.missing; \

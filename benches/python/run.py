@@ -31,12 +31,15 @@ def install(python: Path, requirement: str, place: Path) -> None:
         missing.write_text((done.stderr.strip().splitlines() or ["pip failed"])[-1])
 
 
-def lay_out(target: Path, place: Path) -> None:
-    """The package beside its native library, without what debuggers want of that, as a wheel would put them."""
+def lay_out(target: Path, place: Path, named: bool) -> None:
+    """The package beside its native library, as a wheel would put them: without the names that a profiler wants."""
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(PACKAGE, place / "pinlink", ignore=shutil.ignore_patterns("__pycache__"))
-    library = ["strip", "-o", str(place / "pinlink" / "_pinlink.abi3.so"), str(target / "release" / "lib_pinlink.so")]
-    subprocess.check_call(library)
+    made, laid = target / "release" / "lib_pinlink.so", place / "pinlink" / "_pinlink.abi3.so"
+    if named:
+        shutil.copyfile(made, laid)
+    else:
+        subprocess.check_call(["strip", "-o", str(laid), str(made)])
 
 
 def main(target: Path, arguments: list[str]) -> int:
@@ -47,7 +50,7 @@ def main(target: Path, arguments: list[str]) -> int:
         venv.create(folder / "venv", with_pip=True)
     for requirement in (HERE / "requirements.txt").read_text().split():
         install(python, requirement, folder / requirement.partition("==")[0].partition("[")[0])
-    lay_out(target, folder / "pinlink")
+    lay_out(target, folder / "pinlink", named="--flames" in arguments)
     worker = [str(python), str(HERE / "worker.py"), str(folder)]
     program = [str(target / "release" / "pinlink-peers"), "--language", "python", *arguments, "--", *worker]
     # Compiled once, as what is installed, but not beside the sources.

@@ -127,7 +127,7 @@ pub(crate) fn alone(size: (i32, i32), inside: &str, title: &str, label: &str) ->
     )
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

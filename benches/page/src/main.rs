@@ -1,10 +1,11 @@
 //! The page of the benches: one HTML file with charts, drawings for the README, and the results in the form that is kept.
 //!
 //! It measures nothing. It reads what the benches have written (`source.rs`), and writes everything into one folder, from
-//! which the page can be made again.
+//! which the page can be made again. Flame graphs are files of their own beside it, which it links to.
 
 mod chart;
 mod figure;
+mod flame;
 mod note;
 mod overview;
 mod page;
@@ -17,7 +18,9 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::chart::Result;
+use crate::flame::Flames;
 use crate::note::Notes;
+use crate::page::Beside;
 use crate::source::Sources;
 
 /// Makes the page of the benches from their results.
@@ -42,7 +45,8 @@ fn main() -> Result<()> {
         }
     }
     let overview = overview.map_or(String::new(), |drawing| drawing.inline());
-    let page = page::render(&sources, &Notes::read()?, &overview)?;
+    let flames = Flames::draw(&from, &into)?;
+    let page = page::render(&sources, &Beside { notes: Notes::read()?, flames }, &overview)?;
     fs::write(into.join("index.html"), page)?;
     Ok(())
 }

@@ -12,9 +12,32 @@ use serde::Serialize;
 
 use crate::chart::{self, Bar, CURVES, Curve, Level, PANEL, Result};
 use crate::figure::{self, number, ratio};
+use crate::flame::Flames;
 use crate::note::Notes;
 use crate::result::{Kind, Peer, Role, Run, Spread, Target, Workload};
 use crate::source::{Job, Side, Sources};
+
+/// What the page has to say beside figures: why they are so, and where the time goes.
+pub(crate) struct Beside {
+    pub(crate) notes: Notes,
+    pub(crate) flames: Flames,
+}
+
+impl Beside {
+    /// The flame graphs that there are of these rows.
+    fn flames<'a>(&self, run: &Run, load: &Workload, rows: impl IntoIterator<Item = &'a str>) -> Vec<Flame> {
+        let drawn =
+            |row: &str| Some(Flame { file: self.flames.of(&run.language, &load.name, row)?, row: row.to_owned() });
+        rows.into_iter().filter_map(drawn).collect()
+    }
+}
+
+/// A link to a flame graph.
+#[derive(Serialize)]
+struct Flame {
+    row: String,
+    file: String,
+}
 
 /// A target with its verdict.
 #[derive(Serialize)]
@@ -27,6 +50,7 @@ struct Verdict {
     met: Option<bool>,
     doubtful: bool,
     notes: Vec<String>,
+    flames: Vec<Flame>,
 }
 
 /// A place where a peer is ahead.
@@ -42,6 +66,7 @@ struct Behind {
     /// Whether the quartiles are on both sides of equality.
     near: bool,
     notes: Vec<String>,
+    flames: Vec<Flame>,
 }
 
 /// A language, or the growth.
@@ -71,6 +96,7 @@ struct Section {
     missing: Vec<(String, String)>,
     uncounted: Vec<String>,
     verdicts: Vec<Verdict>,
+    flames: Vec<Flame>,
 }
 
 /// A chart with its heading.
@@ -132,10 +158,10 @@ struct Made {
 }
 
 /// The page as HTML.
-pub(crate) fn render(sources: &Sources, notes: &Notes, overview: &str) -> Result<String> {
-    let parts = sources.runs.iter().map(|run| part(run, notes)).collect::<Result<Vec<_>>>()?;
+pub(crate) fn render(sources: &Sources, beside: &Beside, overview: &str) -> Result<String> {
+    let parts = sources.runs.iter().map(|run| part(run, beside)).collect::<Result<Vec<_>>>()?;
     let verdicts: Vec<Verdict> =
-        sources.runs.iter().flat_map(|run| run.workloads.iter().flat_map(|load| verdicts(run, load, notes))).collect();
+        sources.runs.iter().flat_map(|run| run.workloads.iter().flat_map(|load| verdicts(run, load, beside))).collect();
     let (mut met, mut missed, mut unmeasured) = (Vec::new(), Vec::new(), Vec::new());
     for verdict in verdicts {
         match verdict.met {
@@ -155,20 +181,20 @@ pub(crate) fn render(sources: &Sources, notes: &Notes, overview: &str) -> Result
         missed => Serde(&missed),
         unmeasured => Serde(&unmeasured),
         doubtful,
-        behind => Serde(behind(sources, notes)),
+        behind => Serde(behind(sources, beside)),
         gone => sources.missing.clone(),
         languages => languages.iter().map(|run| title(&run.language)).collect::<Vec<_>>(),
         glance => Serde(glance(&languages)),
         overview => overview.to_owned(),
         parts => Serde(&parts),
         job => Serde(sources.job.as_ref().map(job).transpose()?),
-        job_notes => notes.of("job"),
+        job_notes => beside.notes.of("job"),
         timed => sources.parts.iter().map(|part| context! {
             name => part.name.clone(),
             median => number(part.median),
             interval => format!("{}–{}", number(part.from), number(part.to)),
         }).collect::<Vec<_>>(),
-        part_notes => notes.of("parts"),
+        part_notes => beside.notes.of("parts"),
         instructions => sources.instructions.as_ref().map(|counted| context! {
             with => format!("rustc {}, {}", counted.made_with.rustc, counted.made_with.valgrind),
             tolerance => number(counted.tolerance_percent),
@@ -193,7 +219,7 @@ pub(crate) fn render(sources: &Sources, notes: &Notes, overview: &str) -> Result
                 }).collect::<Vec<_>>(),
             }).collect::<Vec<_>>(),
         }),
-        promise_notes => notes.of("promises"),
+        promise_notes => beside.notes.of("promises"),
         made => Serde(sources.runs.iter().map(made).collect::<Vec<_>>()),
         one_commit => commits.len() <= 1,
         version => env!("CARGO_PKG_VERSION"),
@@ -209,7 +235,7 @@ fn doubtful(run: &Run) -> Option<String> {
 }
 
 /// What a language is called within a line.
-fn brief(language: &str) -> &'static str {
+pub(crate) fn brief(language: &str) -> &'static str {
     if language == "growth" { "Growth" } else { title(language) }
 }
 
@@ -242,7 +268,7 @@ fn anchor(run: &Run, load: &Workload) -> String {
     format!("{}-{}", run.language, load.name.chars().map(plain).collect::<String>())
 }
 
-fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
+fn verdicts(run: &Run, load: &Workload, beside: &Beside) -> Vec<Verdict> {
     let verdict = |target: &Target| {
         let against =
             target.against.strip_prefix("x ").map_or_else(|| target.against.clone(), |name| format!("× {name}"));
@@ -256,14 +282,22 @@ fn verdicts(run: &Run, load: &Workload, notes: &Notes) -> Vec<Verdict> {
             measured: target.ratio.map_or("–".to_owned(), |held| spread(held, number)),
             met: target.met,
             doubtful: !load.doubts().is_empty(),
-            notes: notes.on(&run.language, &load.name, &target.figure, &target.peer),
+            notes: beside.notes.on(&run.language, &load.name, &target.figure, &target.peer),
+            flames: beside.flames(run, load, [target.peer.as_str(), held_against(load, target)]),
         }
     };
     load.targets.iter().map(verdict).collect()
 }
 
+/// The row that a target's is held against; nothing that is a row where it is held against a number.
+fn held_against<'a>(load: &'a Workload, target: &'a Target) -> &'a str {
+    let against = target.against.as_str();
+    let named = ["x the best peer, ", "x ", "over "].iter().find_map(|before| against.strip_prefix(before));
+    named.map_or("", |name| if name == "the first point" { &load.limit } else { name })
+}
+
 /// Where a peer is ahead, in the order of the page.
-fn behind(sources: &Sources, notes: &Notes) -> Vec<Behind> {
+fn behind(sources: &Sources, beside: &Beside) -> Vec<Behind> {
     let mut all = Vec::new();
     for run in &sources.runs {
         for load in &run.workloads {
@@ -276,7 +310,8 @@ fn behind(sources: &Sources, notes: &Notes) -> Vec<Behind> {
                 ours: standing.ours.clone(),
                 measured: spread(standing.ratio, ratio),
                 near: standing.ratio.q1 <= 1.0 && standing.ratio.q3 >= 1.0,
-                notes: notes.on(&run.language, &load.name, &standing.figure, &standing.ours),
+                notes: beside.notes.on(&run.language, &load.name, &standing.figure, &standing.ours),
+                flames: beside.flames(run, load, [standing.ours.as_str(), standing.peer.as_str()]),
             }));
         }
     }
@@ -333,7 +368,7 @@ fn glance(languages: &[&Run]) -> Vec<Glance> {
         .collect()
 }
 
-fn part(run: &Run, notes: &Notes) -> Result<Part> {
+fn part(run: &Run, beside: &Beside) -> Result<Part> {
     let mut missing: Vec<(String, String)> = Vec::new();
     for (name, why) in run.workloads.iter().flat_map(gone) {
         if !missing.iter().any(|(other, reason)| *other == name && *reason == why) {
@@ -343,9 +378,9 @@ fn part(run: &Run, notes: &Notes) -> Result<Part> {
     Ok(Part {
         key: run.language.clone(),
         title: title(&run.language),
-        notes: notes.of(&run.language),
+        notes: beside.notes.of(&run.language),
         missing,
-        workloads: run.workloads.iter().map(|load| section(run, load, notes)).collect::<Result<_>>()?,
+        workloads: run.workloads.iter().map(|load| section(run, load, beside)).collect::<Result<_>>()?,
     })
 }
 
@@ -362,7 +397,7 @@ fn gone(load: &Workload) -> impl Iterator<Item = (String, String)> {
     load.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.missing.clone()?)))
 }
 
-fn section(run: &Run, load: &Workload, notes: &Notes) -> Result<Section> {
+fn section(run: &Run, load: &Workload, beside: &Beside) -> Result<Section> {
     let keys = load.figures();
     let panels = match load.kind {
         Kind::Peers => bars(run, load),
@@ -376,13 +411,14 @@ fn section(run: &Run, load: &Workload, notes: &Notes) -> Result<Section> {
         limit: load.limit.clone(),
         rounds: load.rounds,
         doubts: load.doubts(),
-        notes: notes.about(&run.language, &load.name),
+        notes: beside.notes.about(&run.language, &load.name),
         panels: panels?,
         head,
         rows: load.present().map(|peer| row(load, peer, &keys)).collect(),
         missing: gone(load).collect(),
         uncounted: uncounted(load),
-        verdicts: verdicts(run, load, notes),
+        verdicts: verdicts(run, load, beside),
+        flames: beside.flames(run, load, load.present().map(|peer| peer.name.as_str())),
     })
 }
 

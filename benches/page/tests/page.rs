@@ -64,7 +64,21 @@ impl Folders {
         let median = json!({"point_estimate": 828.0, "standard_error": 1.0, "confidence_interval": interval});
         fs::write(new.join("estimates.json"), json!({"median": median}).to_string()).unwrap();
         fs::write(new.join("benchmark.json"), json!({"full_id": "pins/find among 10000"}).to_string()).unwrap();
+        folders.record("pinlink send", "rust-sync-tls-pinlink-send");
+        folders.record("ureq", "rust-sync-tls-ureq");
         folders
+    }
+
+    /// With the stacks of a row.
+    fn record(&self, row: &str, name: &str) {
+        let told = json!({
+            "language": "rust", "workload": "sync-tls", "row": row, "version": "1.0", "commit": "0123456789abcdef",
+            "hertz": 997, "samples": 4, "cpu_us": 12.0, "per": "request",
+        });
+        let folder = self.from.path().join("flames");
+        fs::create_dir_all(&folder).unwrap();
+        let stacks = "thread a;pinlink::send;send_[k] 3\nthread a;ring 1\n";
+        fs::write(folder.join(name.to_owned() + ".folded"), format!("# {told}\n{stacks}")).unwrap();
     }
 
     fn write(&self, file: &str, value: &Value) {
@@ -153,7 +167,8 @@ fn parse(page: &str) -> Document<'_> {
 
 #[test]
 fn the_page_is_well_formed_its_ids_are_unique_and_its_links_lead_somewhere() {
-    let page = Folders::full().made("index.html");
+    let folders = Folders::full();
+    let page = folders.made("index.html");
     let document = parse(&page);
     let mut ids = HashSet::new();
     for id in document.descendants().filter_map(|node| node.attribute("id")) {
@@ -161,8 +176,9 @@ fn the_page_is_well_formed_its_ids_are_unique_and_its_links_lead_somewhere() {
     }
     let mut links = 0;
     for link in document.descendants().filter_map(|node| node.attribute("href")) {
-        let id = link.strip_prefix('#').unwrap_or_else(|| panic!("{link} leads away"));
-        assert!(ids.contains(id), "{link} leads nowhere");
+        let is_drawing = link.starts_with("flames/") && folders.into.path().join(link).is_file();
+        let id = link.strip_prefix('#').unwrap_or(link);
+        assert!(is_drawing || ids.contains(id), "{link} leads nowhere");
         links += 1;
     }
     for named in document.descendants().filter_map(|node| node.attribute("aria-labelledby")) {
@@ -236,6 +252,25 @@ fn the_drawings_stand_alone() {
 }
 
 #[test]
+fn a_figure_in_which_a_peer_is_ahead_leads_to_both_flame_graphs() {
+    let folders = Folders::full();
+    let page = folders.made("index.html");
+    let document = parse(&page);
+    let section = |id: &str| document.descendants().find(|node| node.attribute("id") == Some(id)).unwrap();
+    let links = |node: roxmltree::Node<'_, '_>| -> Vec<String> {
+        let all = node.descendants().filter_map(|node| node.attribute("href"));
+        all.filter(|link| link.starts_with("flames/")).map(str::to_owned).collect()
+    };
+    let both = ["flames/rust-sync-tls-pinlink-send.svg", "flames/rust-sync-tls-ureq.svg"];
+    let table = section("behind").next_siblings().find(|node| node.has_tag_name("div")).unwrap();
+    assert_eq!(links(table), both);
+    assert_eq!(links(section("rust-sync-tls")), both);
+    assert!(links(section("java-sync-tls")).is_empty());
+    let drawing = fs::read_to_string(folders.into.path().join(both[1])).unwrap();
+    assert!(Document::parse(&drawing).is_ok() && drawing.contains("Rust, sync-tls: ureq"), "{drawing}");
+}
+
+#[test]
 fn without_any_result_the_page_says_what_is_missing() {
     let page = Folders::new().made("index.html");
     parse(&page);
@@ -254,6 +289,7 @@ fn the_page_can_be_made_again_from_what_is_kept() {
     assert!(!kept.contains("\"rounds\":{") && kept.contains("\"p50_us\":{\"spread\":[10.8,12.0,13.2]"), "{kept}");
     let again = Folders { from: TempDir::new().unwrap(), into: folders.into };
     assert_eq!(again.made("index.html"), page);
+    assert!(page.contains("rust-sync-tls-ureq.svg"));
     assert_eq!(fs::read_to_string(again.into.path().join("rust.json")).unwrap(), kept);
 }
 

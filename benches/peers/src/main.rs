@@ -4,10 +4,11 @@
 //! `programs` are those that load a server for their living; `measure` gives all of them their turns; `report` shows
 //! medians of per-round ratios and holds them against the targets. No peer's code is in here: what a peer, a program or a
 //! figure lacks is reported as missing. The exit code is 0 whether targets are met or not, and 1 where nothing could be
-//! measured.
+//! measured. `flames` measures nothing: it has perf record the rows that are behind, and `stacks` folds what it saw.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod flames;
 mod languages;
 mod machine;
 mod measure;
@@ -16,9 +17,10 @@ mod process;
 mod programs;
 mod report;
 mod server;
+mod stacks;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -55,6 +57,10 @@ struct Arguments {
     /// Exactly so many rounds, however long they take. For profilers.
     #[arg(long, value_name = "COUNT")]
     rounds: Option<usize>,
+    /// Measure nothing, but record with perf where the processor time of the rows that are behind goes, and write their
+    /// folded stacks into this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["json", "quick", "rounds"])]
+    flames: Option<PathBuf>,
     /// Whose peers, or how cost grows.
     #[arg(long, value_name = "LANGUAGE")]
     language: Language,
@@ -103,7 +109,33 @@ impl Arguments {
     }
 }
 
+/// Records the gaps of a language. Where perf can't, it says so, and what is in the folder stays.
+fn record(arguments: &Arguments, folder: &Path) -> Result<()> {
+    let plans = arguments.plans()?;
+    if let Err(why) = flames::is_possible(folder) {
+        println!("perf can't record here, so no flame graph is drawn anew: {why}");
+        return Ok(());
+    }
+    let commit = Circumstances::now(arguments.language).commit;
+    process::allow_many_files();
+    let server = Server::start()?;
+    let workers = Workers::new(&arguments.worker, arguments.language.peers())?;
+    for gap in flames::gaps(arguments.language) {
+        let Some(plan) = plans.iter().find(|plan| plan.name == gap.workload) else { continue };
+        let is_asked = |row: &&&str| arguments.peer.is_empty() || arguments.peer.iter().any(|name| name == **row);
+        for row in gap.rows.iter().filter(is_asked) {
+            let recorded = flames::record(gap, row, plan, (&workers, &server), (folder, &commit));
+            let said = recorded.unwrap_or_else(|why| format!("MISSING: {why}"));
+            println!("{}, {}, {row}: {said}", arguments.language.name(), gap.workload);
+        }
+    }
+    Ok(())
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(folder) = &arguments.flames {
+        return record(arguments, folder);
+    }
     let plans = arguments.plans()?;
     let circumstances = Circumstances::now(arguments.language);
     process::allow_many_files();

@@ -87,6 +87,17 @@ pub(crate) struct Size {
     pub(crate) body: usize,
 }
 
+impl Size {
+    /// The requests of a turn, or of a batch, at this point of a curve.
+    pub(crate) fn count(self, point: Option<f64>) -> usize {
+        match (self.requests, point) {
+            (Requests::Point, Some(x)) => x as usize,
+            (Requests::Point, None) => 1,
+            (Requests::Count(count), _) => count,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) enum Requests {
     Count(usize),

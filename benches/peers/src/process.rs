@@ -35,6 +35,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// User and system time so far.
     pub(crate) fn cpu(&self) -> Duration {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -33,7 +33,7 @@ pub(crate) const BODY_10M: usize = 10 * 1024 * 1024;
 /// The name that the certificate is for.
 const NAME: &str = "localhost";
 /// The Debian package that a missing program comes from, where it is called otherwise.
-const PACKAGES: [(&str, &str); 2] = [("nginx", "nginx-light"), ("h2load", "nghttp2-client")];
+const PACKAGES: [(&str, &str); 3] = [("nginx", "nginx-light"), ("h2load", "nghttp2-client"), ("perf", "linux-perf")];
 
 /// nginx starts in milliseconds; on a loaded machine it takes longer.
 const START: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::measure::{Counted, Figure, Outcome, Peer, Peers, Result, Turn, Who, Whose, cpu, quantile};
-use crate::plan::{Plan, Requests, Size, Turns};
+use crate::plan::{Plan, Size, Turns};
 use crate::process::{Process, await_end, lines};
 use crate::server::{Server, Status};
 
@@ -82,6 +83,23 @@ impl Workers<'_> {
         Ok(command)
     }
 
+    fn of_peer(&self, plan: &Plan, name: &str, url: &str, ca: &Path) -> Result<Command> {
+        let mut command = self.command()?;
+        command.args(["run", plan.worker, name, url]).arg(ca);
+        Ok(command)
+    }
+
+    /// A peer of a workload by its name, for who watches its process at work.
+    pub(crate) fn watched(&self, plan: &Plan, server: &Server, name: &str) -> Result<Watched> {
+        let mut known = self.known.iter().filter(|peer| peer.workload == plan.worker);
+        let peer = known.find(|peer| peer.name == name).ok_or("the worker knows no such row")?;
+        if let Some(why) = &peer.missing {
+            return Err(why.as_str().into());
+        }
+        let command = self.of_peer(plan, name, &server.url(plan.door, plan.path), &server.ca_file())?;
+        Ok(Watched { command, version: peer.version.clone(), x: peer.x })
+    }
+
     /// The peers of a workload, whose processes are started by their first turns.
     pub(crate) fn peers(&self, plan: &'static Plan, server: &Server) -> Result<Peers> {
         let mut peers = Peers::default();
@@ -100,8 +118,7 @@ impl Workers<'_> {
                 peers.missing.push(Outcome::missing(who, why));
                 continue;
             }
-            let mut command = self.command()?;
-            command.args(["run", plan.worker, &who.name, &url]).arg(&ca);
+            let command = self.of_peer(plan, &who.name, &url, &ca)?;
             let told = Told { who, command };
             peers.present.push(match plan.turns {
                 Turns::Standing(size) => {
@@ -120,6 +137,46 @@ impl Workers<'_> {
 struct Told {
     who: Who,
     command: Command,
+}
+
+/// A peer whose process is not started yet.
+pub(crate) struct Watched {
+    pub(crate) command: Command,
+    pub(crate) version: String,
+    x: Option<f64>,
+}
+
+/// What a process did while it was watched.
+pub(crate) struct Work {
+    pub(crate) requests: f64,
+    /// User and system time.
+    pub(crate) cpu: Duration,
+}
+
+impl Watched {
+    /// Warms its process, has it take turns for as long as it needs to settle, and goes on from when `begin` has seen its
+    /// id until `ended` says so. The process has ended, and said what it has to say at its end, when this returns.
+    pub(crate) fn work<W>(
+        &mut self,
+        size: Size,
+        settled: Duration,
+        begin: impl FnOnce(u32) -> Result<W>,
+        ended: impl Fn(&mut W) -> Result<bool>,
+    ) -> Result<Work> {
+        let mut running = Running::start(&mut self.command)?;
+        running.ask(&format!("warm {}", size.warm), size.at_most)?;
+        let line = format!("{} {}", size.count(self.x), size.at_least.as_millis());
+        let latest = Instant::now() + settled;
+        while Instant::now() < latest {
+            running.ask(&line, size.at_most)?;
+        }
+        let (mut watcher, mut requests) = (begin(running.process.id())?, 0.0);
+        let cpu_before = running.process.cpu();
+        while !ended(&mut watcher)? {
+            requests += running.ask(&line, size.at_most)?.requests.ok_or("the worker made no request")?;
+        }
+        Ok(Work { requests, cpu: running.process.cpu() - cpu_before })
+    }
 }
 
 /// What a worker answers.
@@ -234,14 +291,6 @@ impl Standing {
         Standing { told, size, figures, status, running: None, latencies_ns: Vec::new(), connections: 0 }
     }
 
-    fn requests(&self) -> usize {
-        match (self.size.requests, self.told.who.x) {
-            (Requests::Point, Some(x)) => x as usize,
-            (Requests::Point, None) => 1,
-            (Requests::Count(count), _) => count,
-        }
-    }
-
     /// Connections that the server has accepted so far.
     fn accepted(&self) -> Result<u64> {
         self.status.as_ref().map_or(Ok(0), |status| status.borrow_mut().accepted())
@@ -249,7 +298,7 @@ impl Standing {
 
     fn take_turn(&mut self) -> Result<Turn> {
         let at_most = self.size.at_most;
-        let line = format!("{} {}", self.requests(), self.size.at_least.as_millis());
+        let line = format!("{} {}", self.size.count(self.told.who.x), self.size.at_least.as_millis());
         let Some(running) = &mut self.running else {
             let running = self.running.insert(Running::start(&mut self.told.command)?);
             running.ask(&format!("warm {}", self.size.warm), at_most)?;
@@ -268,7 +317,7 @@ impl Standing {
 
     /// One more turn, which strace makes slow.
     fn calls(&mut self) -> Result<f64> {
-        let line = format!("{} 0", self.requests());
+        let line = format!("{} 0", self.size.count(self.told.who.x));
         let running = self.running.as_mut().ok_or("there was no turn")?;
         let tracer = running.process.trace()?;
         let done = running.ask(&line, self.size.at_most)?;
@@ -367,6 +416,7 @@ impl Peer for Passing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Requests;
 
     const FIGURES: &[Figure] = &[Figure::P999Us, Figure::PeakMib, Figure::SyscallsPerReq];
     const SIZE: Size = Size {
@@ -455,6 +505,21 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(fresh.turn().unwrap()[&Figure::BytesEach], 1000.0);
         }
+    }
+
+    #[test]
+    fn who_is_watched_works_until_its_watcher_is_done() {
+        let counting =
+            r#"read warm; echo {}; while read line; do [ "$line" = "4 0" ] && echo '{"requests":4,"seconds":1}'; done"#;
+        let Told { command, .. } = told(counting, None);
+        let mut watched = Watched { command, version: String::new(), x: None };
+        let begin = |id: u32| if id > 1 { Ok(3) } else { Err("no process".into()) };
+        let ended = |left: &mut i32| {
+            *left -= 1;
+            Ok(*left < 0)
+        };
+        let work = watched.work(SIZE, Duration::from_millis(1), begin, ended).unwrap();
+        assert_eq!(work.requests, 12.0);
     }
 
     #[test]
