@@ -80,8 +80,8 @@ const JAVA: [Plan; 15] = [
     post("post-tls", Door::Tls, LATENCY_HEAP, &JAVA_CALL),
     body("body", Door::Plain, LATENCY_HEAP, &JAVA_CALL),
     body("body-tls", Door::Tls, LATENCY_HEAP, &JAVA_CALL),
-    stream("stream", Door::Plain, STREAM, &JAVA_STREAM),
-    stream("stream-tls", Door::Tls, STREAM, &JAVA_STREAM),
+    stream_of_java("stream", Door::Plain),
+    stream_of_java("stream-tls", Door::Tls),
     many("many-8", 8, RATE_HEAP, &JAVA_MANY),
     many("many-32", 32, RATE_HEAP, &JAVA_MANY_32),
     many("many-128", 128, RATE_HEAP, &JAVA_MANY),
@@ -189,15 +189,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One request after the other.
 const CALLS: Size = Size {
     warm: 1000,
+    renews: false,
     lead_in: 30,
     requests: Requests::Count(300),
     at_least: Duration::ZERO,
     at_most: PATIENCE,
     body: 100,
 };
+/// Bodies of 10 MiB.
+const STREAMS: Size = Size { warm: 2, lead_in: 1, requests: Requests::Count(8), body: BODY_10M, ..CALLS };
 /// Many at once, for as long as wrk's shortest turn would be steady.
 const BATCHES: Size = Size {
     warm: 2000,
+    renews: false,
     lead_in: 0,
     requests: Requests::Count(2000),
     at_least: Duration::from_millis(400),
@@ -222,10 +226,17 @@ const fn body(name: &'static str, door: Door, figures: &'static [Figure], target
     Plan { name, worker: "body", what, door, path: "/64k", turns, figures, targets, seconds: 10, ..PEERS }
 }
 
+/// The kernel's receive window either grows to the size of a body or stays small for as long as the connection lives, by
+/// chance: a process for each turn has a connection of its own. A JVM would have to be warmed for each.
 const fn stream(name: &'static str, door: Door, figures: &'static [Figure], targets: &'static [Target]) -> Plan {
     let what = "10 MiB at a time over {over}, read in pieces, 8 a turn";
-    let turns = Turns::Standing(Size { warm: 2, lead_in: 1, requests: Requests::Count(8), body: BODY_10M, ..CALLS });
-    Plan { name, worker: "stream", what, door, path: "/10m", turns, figures, targets, seconds: 10, ..PEERS }
+    let turns = Turns::Standing(Size { renews: true, ..STREAMS });
+    Plan { name, worker: "stream", what, door, path: "/10m", turns, figures, targets, seconds: 15, ..PEERS }
+}
+
+const fn stream_of_java(name: &'static str, door: Door) -> Plan {
+    let turns = Turns::Standing(STREAMS);
+    Plan { turns, seconds: 10, ..stream(name, door, STREAM, &JAVA_STREAM) }
 }
 
 const fn many(name: &'static str, connections: usize, figures: &'static [Figure], targets: &'static [Target]) -> Plan {

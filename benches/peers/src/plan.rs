@@ -76,6 +76,8 @@ pub(crate) enum Turns {
 pub(crate) struct Size {
     /// Requests between two looks at whether it is as fast as it gets.
     pub(crate) warm: usize,
+    /// Whether each turn is a new process's: what one connection turns out to be like stays so for all its life.
+    pub(crate) renews: bool,
     /// Requests before the first measured one: caches are the previous peer's.
     pub(crate) lead_in: usize,
     pub(crate) requests: Requests,

@@ -299,11 +299,15 @@ impl Standing {
     fn take_turn(&mut self) -> Result<Turn> {
         let at_most = self.size.at_most;
         let line = format!("{} {}", self.size.count(self.told.who.x), self.size.at_least.as_millis());
-        let Some(running) = &mut self.running else {
+        let is_first = self.running.is_none();
+        if is_first || self.size.renews {
             let running = self.running.insert(Running::start(&mut self.told.command)?);
             running.ask(&format!("warm {}", self.size.warm), at_most)?;
-            return Ok(Turn::new());
-        };
+            if is_first {
+                return Ok(Turn::new());
+            }
+        }
+        let running = self.running.as_mut().ok_or("there was no first turn")?;
         if self.size.lead_in > 0 {
             running.ask(&format!("{} 0", self.size.lead_in), at_most)?;
         }
@@ -421,6 +425,7 @@ mod tests {
     const FIGURES: &[Figure] = &[Figure::P999Us, Figure::PeakMib, Figure::SyscallsPerReq];
     const SIZE: Size = Size {
         warm: 2,
+        renews: false,
         lead_in: 0,
         requests: Requests::Count(4),
         at_least: Duration::ZERO,
@@ -464,6 +469,18 @@ mod tests {
         (worker.size.lead_in, worker.size.at_least) = (1, Duration::from_millis(250));
         worker.turn().unwrap();
         assert_eq!(worker.turn().unwrap()[&Figure::PerSecond], 4.0);
+    }
+
+    #[test]
+    fn a_worker_that_is_renewed_has_a_process_of_its_own_for_each_turn() {
+        let script = "read warm; echo {}; while read line; do echo \"{\\\"requests\\\":4,\\\"seconds\\\":1,\\\"heap\\\":$$}\"; done";
+        for renews in [false, true] {
+            let mut worker = worker(script);
+            worker.size.renews = renews;
+            assert!(worker.turn().unwrap().is_empty());
+            let mut process = || worker.turn().unwrap()[&Figure::HeapBytes];
+            assert_eq!(process() != process(), renews);
+        }
     }
 
     #[test]
