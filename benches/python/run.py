@@ -39,7 +39,8 @@ def lay_out(target: Path, place: Path, named: bool) -> None:
     if named:
         shutil.copyfile(made, laid)
     else:
-        subprocess.check_call(["strip", "-o", str(laid), str(made)])
+        strip = ["strip", "-o", str(laid), str(made)]
+        subprocess.check_call(strip)
 
 
 def main(target: Path, arguments: list[str]) -> int:
