@@ -205,17 +205,22 @@ impl Channel {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// Sends the head of a request on a stream of its own; nothing where none can begin any more.
-    fn send(&self, head: http::Request<()>, is_whole: bool) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+    /// Sends the head of a request on a stream of its own. Where none can begin any more: what has ended the connection, or
+    /// nothing where we have.
+    fn send(
+        &self,
+        head: http::Request<()>,
+        is_whole: bool,
+    ) -> std::result::Result<(ResponseFuture, SendStream<Bytes>), Option<h2::Error>> {
         let mut handle = locked(&self.handle);
-        let handle = handle.as_mut()?;
-        let sent = handle.send_request(head, is_whole).ok()?;
+        let handle = handle.as_mut().ok_or(None)?;
+        let sent = handle.send_request(head, is_whole)?;
         // One handle serves all streams: a clone for each costs five locks. Where the last stream has to wait for its turn,
         // h2 refuses another one through the same handle, and takes it through a clone.
         if handle.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
             *handle = handle.clone();
         }
-        Some(sent)
+        Ok(sent)
     }
 
     /// Lets no further stream begin; the connection is closed when its last one has ended.
@@ -478,9 +483,7 @@ impl Exchange {
         let has_body = request.content().length() != Some(0) || request.is_chunked();
         line.watch.expect_body(if has_body { u64::MAX } else { 0 });
         let sent = channel.send(request.http2_head(own), !has_body);
-        let (mut response, stream) = sent.ok_or_else(|| {
-            line.watch.failed(&line.meter, Reason::ConnectGoAway, "the HTTP/2 connection has just ended")
-        })?;
+        let (mut response, stream) = sent.map_err(|ended| line.came_too_late(ended.as_ref()))?;
         // From here on in doubt it has left: h2 does not tell when.
         line.meter.sent.store(1, Ordering::Relaxed);
         line.shared.opened.fetch_add(1, Ordering::Relaxed);
@@ -669,6 +672,15 @@ impl Line {
                 let detail = format!("{interim} interim answers came before the answer");
                 return Some(self.watch.failed(&self.meter, Reason::LimitInterim, detail));
             }
+        }
+    }
+
+    /// What it means that the connection had ended before the request could be sent.
+    fn came_too_late(&self, ended: Option<&h2::Error>) -> Error {
+        match ended {
+            // A far side that doesn't speak HTTP/2 says so before it is asked anything, and a new connection meets with the same.
+            Some(error) if error.is_library() || self.shared.fault.get().is_some() => self.broke(error),
+            _ => self.watch.failed(&self.meter, Reason::ConnectGoAway, "the HTTP/2 connection has just ended"),
         }
     }
 
