@@ -666,7 +666,7 @@ impl Connection {
             _ if !self.buffer.is_empty() => 0,
             Rest::Nothing => 0,
             // The last byte is not read without room for one more (see `read_into`).
-            Rest::Length(left) if *left == room as u64 => *left - 1,
+            Rest::Length(left) if *left == room as u64 => left.saturating_sub(1),
             Rest::Length(left) => *left,
             Rest::Chunked(chunks) => chunks.data_left(),
             Rest::Close => u64::MAX,

@@ -130,9 +130,12 @@ impl Incoming {
                 Err(error) if self.resumptions > 0 && may_resume(&error) => {
                     self.flow = None;
                     self.resumptions -= 1;
+                    // Where the caller is interrupted meanwhile, what has come must not look whole.
+                    self.broken = Some(error.clone());
                     if let Err(error) = self.resume(error).await {
                         return self.fail(error);
                     }
+                    self.broken = None;
                 }
                 Err(error) => return self.fail(error),
             }
@@ -146,30 +149,27 @@ impl Incoming {
     }
 
     async fn read_decoded(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
-        let Some(mut decoder) = self.decoder.take() else {
-            let before = straight.as_ref().map_or(0, |into| into.filled().len());
-            let piece = self.read(straight.as_deref_mut()).await?;
-            self.taken += straight.map_or(0, |into| into.filled().len() - before) as u64;
-            return self.within_limit(piece);
-        };
         let mut decoded = Vec::new();
         let piece = loop {
+            // Nothing is taken out over a wait: a caller that is interrupted in it may read on.
+            let Some(decoder) = &mut self.decoder else {
+                let before = straight.as_ref().map_or(0, |into| into.filled().len());
+                let piece = self.read(straight.as_deref_mut()).await?;
+                self.taken += straight.map_or(0, |into| into.filled().len() - before) as u64;
+                break piece;
+            };
             let (used, _) = decoder.decode(&self.coded, &mut decoded, PIECE)?;
             self.coded.advance(used);
             if !decoded.is_empty() {
                 break Some(Bytes::from(decoded));
             }
-            // With nothing to show for it all input is used.
-            match self.read(None).await {
-                Ok(Some(coded)) => self.coded = coded,
-                Ok(None) => {
-                    decoder.finish()?;
-                    break None;
-                }
-                Err(error) => return Err(error),
+            if self.flow.is_none() {
+                decoder.finish()?;
+                break None;
             }
+            // With nothing to show for it all input is used.
+            self.coded = self.read(None).await?.unwrap_or_default();
         };
-        self.decoder = Some(decoder);
         self.within_limit(piece)
     }
 
@@ -233,7 +233,10 @@ fn is_rest(range: &str, taken: u64, length: Option<u64>) -> bool {
         Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, total.parse::<u64>().ok()?))
     });
     parts.is_some_and(|(first, last, total)| {
-        first == taken && last.checked_add(1) == Some(total) && length.is_none_or(|length| length == total)
+        first == taken
+            && first <= last
+            && last.checked_add(1) == Some(total)
+            && length.is_none_or(|length| length == total)
     })
 }
 
@@ -475,6 +478,7 @@ mod tests {
         assert!(is_rest("bytes 400-999/1000", 400, None));
         for other in [
             "bytes 400-699/1000",
+            "bytes 400-399/400",
             "bytes 399-999/1000",
             "bytes 400-999/2000",
             "bytes 400-1999/2000",

@@ -2,15 +2,19 @@
 
 mod common;
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::raw::Peer;
 use common::{Scratch, assert_failed, assert_whole, client, http, network, secure};
-use pinlink::{AsyncClient, Client, Delivery, Error, Kind, Phase, Piece, Reader, Reason, Request};
+use pinlink::{
+    AsyncClient, Client, Delivery, Error, Interrupt, Kind, Phase, Piece, Reader, Reason, Request, interruptible,
+};
 use pinlink_box::{Fault, Network};
 
 /// What `/bytes/n` sends.
@@ -388,4 +392,61 @@ fn a_read_that_broke_is_resumed_where_that_was_asked_for() {
         let (_, read) = resumed(&network, path, Fault::CloseMidAnswer(1_500_000));
         assert_eq!(read.expect_err(path).kind(), io::ErrorKind::UnexpectedEof);
     }
+}
+
+/// Reads until a wait ends because `asks` says that the caller is interrupted.
+fn read_until_interrupted(answer: &mut Reader, asks: fn(usize) -> bool, body: &mut Vec<u8>) {
+    let interrupt = Interrupt { asks, of: 0 };
+    loop {
+        match interruptible(interrupt, || answer.chunk()) {
+            Ok(Some(piece)) => body.extend_from_slice(&piece),
+            Ok(None) => panic!("the rest has not come"),
+            Err(error) => return assert_eq!(error.reason(), Reason::Canceled, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn who_was_interrupted_reads_on_where_it_was() {
+    let whole = pattern(BODY);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packed.write_all(&whole).unwrap();
+    for (coding, sent) in [("identity", whole.clone()), ("gzip", packed.finish().unwrap())] {
+        let (go_on, going_on) = mpsc::channel::<()>();
+        let going_on = Mutex::new(going_on);
+        let peer = Peer::playing(move |wire| {
+            wire.request()?;
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", sent.len());
+            wire.say(head)?;
+            wire.say(&sent[..sent.len() / 2])?;
+            going_on.lock().unwrap().recv().map_err(io::Error::other)?;
+            wire.say(&sent[sent.len() / 2..])?;
+            wire.until_closed()
+        });
+        let client = peer.client().decode(true).build().unwrap();
+        let (mut answer, mut body) = (client.open(&peer.get("/")).unwrap(), Vec::new());
+        read_until_interrupted(&mut answer, |_| true, &mut body);
+        go_on.send(()).unwrap();
+        answer.read_to_end(&mut body).unwrap();
+        assert!(body == whole, "{coding}: {} bytes", body.len());
+    }
+}
+
+#[test]
+fn a_body_whose_resumption_was_interrupted_never_looks_whole() {
+    static IS_ASKED_AGAIN: AtomicBool = AtomicBool::new(false);
+    let peer = Peer::playing(|wire| {
+        wire.request()?;
+        IS_ASKED_AGAIN.store(wire.number > 0, Ordering::SeqCst);
+        match wire.number {
+            0 => wire.say("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10\r\n\r\nbegun"),
+            _ => wire.until_closed(),
+        }
+    });
+    let client = peer.client().build().unwrap();
+    let (mut answer, mut body) = (client.open(&peer.get("/").resume()).unwrap(), Vec::new());
+    read_until_interrupted(&mut answer, |_| IS_ASKED_AGAIN.load(Ordering::SeqCst), &mut body);
+    assert_eq!((body.as_slice(), peer.connections()), (&b"begun"[..], 2));
+    assert_failed(&answer.chunk().expect_err("half of it"), Reason::ProtocolIncomplete, Delivery::Answered);
 }
