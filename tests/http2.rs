@@ -127,6 +127,16 @@ fn bodies_of_any_size_go_both_ways_over_streams() {
 }
 
 #[test]
+fn a_batch_may_have_fewer_streams_than_connections() {
+    let network = network();
+    let client = http2(&network).max_streams(2usize).max_connections_per_origin(4usize).build().unwrap();
+    let requests: Vec<_> = (0..20).map(|row| Request::get(&secure(&network, &format!("/rows/{row}")))).collect();
+    for outcome in client.map(&requests) {
+        assert_eq!(outcome.unwrap().status(), 200);
+    }
+}
+
+#[test]
 fn a_caller_who_leaves_gives_its_stream_back_and_the_connection_lives_on() {
     let network = network();
     let client = http2(&network).max_connections(1usize).max_streams(1usize).build().unwrap();
