@@ -82,6 +82,14 @@ impl<T> Kept<T> {
         !std::mem::replace(&mut state.is_watched, true)
     }
 
+    /// Everything that is kept; whoever keeps something next sees that it is watched.
+    pub(crate) fn take_all(&self) -> Vec<T> {
+        let mut state = self.state();
+        state.is_watched = false;
+        self.count.store(0, Ordering::Relaxed);
+        state.held.drain(..).map(|held| held.turn).collect()
+    }
+
     /// What was kept for too long, and whether to go on watching.
     pub(crate) fn take_late(&self, now: Instant) -> (Vec<T>, bool) {
         let mut state = self.state();
@@ -116,6 +124,15 @@ mod tests {
         assert_eq!((kept.take(3), kept.take(1), kept.take(1)), (None, Some("one"), None));
         assert_eq!(kept.take_late(now + KEPT_FOR), (vec!["two"], false));
         assert!(kept.keep(2, "again", now), "who watched has ended");
+    }
+
+    #[test]
+    fn after_everything_was_taken_the_next_one_is_watched_anew() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        assert!(kept.keep(1, "one", now));
+        assert!(!kept.keep(2, "two", now));
+        assert_eq!((kept.take_all(), kept.take(1)), (vec!["one", "two"], None));
+        assert!(kept.keep(3, "three", now), "nobody watches any more");
     }
 
     #[test]

@@ -26,8 +26,8 @@ use crate::site::Site;
 use crate::streams::{Slot, Turn};
 
 thread_local! {
-    /// When this thread, driving itself, gave a connection back last.
-    static LAST_ENDED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// To which site this thread, driving itself, gave a connection back last, and when.
+    static LAST_ENDED: Cell<Option<(usize, Instant)>> = const { Cell::new(None) };
 }
 
 /// A stream that ends gives its connection up after so many, where somebody waits for its place.
@@ -117,6 +117,14 @@ impl Site {
         })?;
         watching.detach();
         Ok(())
+    }
+
+    /// Closes what threads keep. Their turns are those who wait's.
+    pub(crate) fn close_kept(self: &Arc<Self>) {
+        for (connection, streak) in self.kept.take_all() {
+            let idle_since = connection.idle_since;
+            drop(Lease::of_kept(self, connection, streak, idle_since));
+        }
     }
 
     /// Whether more want to exchange than may.
@@ -306,16 +314,19 @@ impl Lease {
         };
         connection.idle_since = now;
         connection.was_idle = true;
-        let ended_before = drive::is_driven().then(|| LAST_ENDED.replace(Some(now))).flatten();
+        let here = Arc::as_ptr(site).addr();
+        let ended_before = drive::is_driven().then(|| LAST_ENDED.replace(Some((here, now)))).flatten();
         let places = &site.shared.places;
         if site.holds(connection.address.ip()) && places.wish(site.index) == Wish::Nothing {
-            let was_away = |ended| begun.saturating_duration_since(ended);
-            if ended_before.is_some_and(|ended| site.is_crowded() && streak.goes_on(was_away(ended), now)) {
+            // Who goes from site to site does not come back at once to either.
+            let was_away =
+                ended_before.filter(|(site, _)| *site == here).map(|(_, at)| begun.saturating_duration_since(at));
+            if was_away.is_some_and(|was_away| site.is_crowded() && streak.goes_on(was_away, now)) {
                 // The connection takes the turn along.
                 *has_turn = false;
                 if site.kept.keep(drive::thread(), (connection, *streak), now) && site.watch_kept().is_err() {
-                    // Nobody else would ever have it.
-                    drop(site.take_kept(now));
+                    // Nobody else would ever have what is kept.
+                    site.close_kept();
                 }
                 return;
             }

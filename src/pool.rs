@@ -227,6 +227,7 @@ impl Pool {
     pub(crate) fn close(&self) {
         for site in self.sites() {
             drop(site.shelf.close());
+            site.close_kept();
             site.streams.reap(|_, _| false);
         }
     }
