@@ -194,6 +194,8 @@ impl Life {
         imported: PinSet,
         counters: Arc<Counters>,
     ) -> Result<Life> {
+        // First: what a fork finds locked or counted in here must be seen to be the parent's.
+        sys::watch_forks();
         let generation = sys::generation();
         let dialer = Dialer::new(Arc::clone(&config), tls.as_deref(), Arc::clone(&lookup), Arc::clone(&counters));
         let pool = Pool::new(Arc::clone(&config), Arc::new(dialer), Arc::new(pins), imported, Arc::clone(&counters));

@@ -48,6 +48,7 @@ impl<T: Send + Sync> PerProcess<T> {
         if let Some(value) = self.find() {
             return Ok(value);
         }
+        sys::watch_forks();
         let made = Box::leak(Box::new(Made { generation: sys::generation(), value: make()? }));
         match self.0.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(&made.value),
@@ -66,7 +67,6 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
 }
 
 fn start() -> Result<Runtime> {
-    sys::watch_forks();
     // One thread: requests run on their callers' threads.
     Builder::new_multi_thread()
         .worker_threads(1)
