@@ -17,8 +17,8 @@ final class Piece {
      */
     private static final int SIZE = 128 * 1024;
 
-    /** How many are kept: 1 MiB in all. */
-    private static final int KEPT = 8;
+    /** How many are kept: 4 MiB in all. */
+    private static final int KEPT = 32;
 
     private static final AtomicReferenceArray<Piece> TABLE = new AtomicReferenceArray<>(KEPT);
 
