@@ -126,6 +126,8 @@ impl Pieces {
         let piece = self.with(py, |reader| reader.chunk_into(memory))?.map_err(|error| failure::raised(py, &error))?;
         let piece = match piece {
             Piece::Here(PIECE) => return Ok(blank.0.into_bound(py)),
+            // The end: there is no next one.
+            Piece::Here(0) => return Ok(PyBytes::new(py, &[])),
             Piece::Here(size) => PyBytes::new(py, blank.filled(py, size)),
             Piece::Apart(piece) => PyBytes::new(py, &piece),
         };
