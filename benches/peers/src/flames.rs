@@ -44,7 +44,7 @@ const GAPS: [Gap; 18] = [
     gap(Language::Growth, "spread-threads", &["256 threads", "1 thread"]),
     gap(Language::Java, "body", &["pinlink send", "HttpURLConnection"]),
     gap(Language::Java, "stream", &["pinlink open", "raw socket", "HttpURLConnection"]),
-    gap(Language::Java, "start", &["pinlink from the jar, no answer", "empty process"]),
+    gap(Language::Java, "start", &["pinlink from a file, no answer", "empty process"]),
     gap(Language::Python, "sync", &["httpx + pinlink", "httpx"]),
     gap(Language::Python, "sync-tls", &["pinlink get", "primp", "http.client"]),
     gap(Language::Python, "stream", &["pinlink get", "raw socket", "pyreqwest"]),
