@@ -115,10 +115,10 @@ impl Core {
         let mut groups = self.group(requests, |row, error| end((row, Err(error))));
         drive::block_on(self.choose(&mut groups, latest));
         let useful: usize = groups.iter().map(|group| group.most.min(group.rows.len())).sum();
-        let on_each = groups.iter().map(|group| group.most / self.config.connections_per_origin()).max();
+        let on_each = groups.iter().map(|group| group.most / self.config.connections_per_origin()).fold(1, usize::max);
         // More lanes than connections would take them from each other, origin by origin, a dial for every row. A lane
         // stays with its origin until that one's rows are out, then goes where the fewest lanes are.
-        let lanes = useful.min(self.config.connections() * on_each.map_or(1, |on_each| on_each.max(1)));
+        let lanes = useful.min(self.config.connections() * on_each);
         let ended = if groups.iter().all(|group| group.shares) {
             self.map_beside_the_connections(requests, groups, lanes, latest, &mut end)
         } else {
