@@ -498,10 +498,10 @@ impl Exchange {
             false => None,
         };
         let mut interim = 0;
-        // The first look is as good as at the time of the lease, and nothing can have come by then. Reading a body takes time.
-        let (mut is_first, mut looked_at) = (true, Some(now).filter(|_| !has_body));
+        // Nothing can have come by the first look, and without a body to read it is as good as at the time of the lease.
+        let mut first = Some(now);
         let answer = poll_fn(|cx| {
-            if !std::mem::take(&mut is_first)
+            if first.is_none()
                 && let Some(too_many) = line.poll_interim(cx, &mut response, &mut interim, bounds.max_interim)
             {
                 return Poll::Ready(Err(too_many));
@@ -521,7 +521,8 @@ impl Exchange {
                     Poll::Pending => {}
                 }
             }
-            line.watch.poll_at(cx, &line.meter, looked_at.take().unwrap_or_else(Instant::now)).map(Err)
+            let looked_at = first.take().filter(|_| !has_body);
+            line.watch.poll_at(cx, &line.meter, looked_at.unwrap_or_else(Instant::now)).map(Err)
         })
         .await?;
         line.is_answered = true;
