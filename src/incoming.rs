@@ -121,31 +121,23 @@ impl Incoming {
     /// The next piece, or nothing at the end or where it has gone `straight` into a caller's memory. An error is final, and
     /// comes again when asked again.
     async fn next(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone());
-        }
         loop {
+            if let Some(error) = &self.broken {
+                return Err(error.clone());
+            }
             match self.read_decoded(straight.as_deref_mut()).await {
                 Ok(piece) => return Ok(piece),
-                Err(error) if self.resumptions > 0 && may_resume(&error) => {
+                Err(error) => {
                     self.flow = None;
-                    self.resumptions -= 1;
-                    // Where the caller is interrupted meanwhile, what has come must not look whole.
+                    // First: where the caller is interrupted in what follows, what has come must not look whole.
                     self.broken = Some(error.clone());
-                    if let Err(error) = self.resume(error).await {
-                        return self.fail(error);
+                    if self.resumptions > 0 && may_resume(&error) {
+                        self.resumptions -= 1;
+                        self.broken = self.resume(error).await.err();
                     }
-                    self.broken = None;
                 }
-                Err(error) => return self.fail(error),
             }
         }
-    }
-
-    fn fail(&mut self, error: Error) -> Result<Option<Bytes>> {
-        self.flow = None;
-        self.broken = Some(error.clone());
-        Err(error)
     }
 
     async fn read_decoded(&mut self, mut straight: Option<&mut ReadBuf<'_>>) -> Result<Option<Bytes>> {
