@@ -142,9 +142,7 @@ fn client(address: SocketAddr, connections: usize) -> Client {
 
 fn heads(criterion: &mut Criterion, address: SocketAddr) {
     let request = Request::get(&format!("http://{address}/keys/7?version=3")).header("x-trace", "7");
-    // Held: a client that is dropped closes what its door leads to.
-    let client = client(address, CAP);
-    let door = Door::of(&client, &request).expect("its own origin");
+    let door = Door::of(&client(address, CAP), &request).expect("its own origin");
     let mut group = criterion.benchmark_group("heads");
     let mut wire = Vec::new();
     group.bench_function("of a request, written", |bencher| {
@@ -162,9 +160,7 @@ fn heads(criterion: &mut Criterion, address: SocketAddr) {
 /// A connection that is idle, taken and given back: by one, and by more than there are connections.
 fn leases(criterion: &mut Criterion, address: SocketAddr) {
     let request = Request::get(&format!("http://{address}/"));
-    // Held: a client that is dropped closes what its door leads to.
-    let client = client(address, CAP);
-    let door = Door::of(&client, &request).expect("its own origin");
+    let door = Door::of(&client(address, CAP), &request).expect("its own origin");
     let mut group = criterion.benchmark_group("lease and return");
     group.bench_function("1 thread", |bencher| bencher.iter(|| door.lease_and_end().expect("a connection")));
     group.bench_function(format!("{THREADS} threads, {CAP} connections"), |bencher| {

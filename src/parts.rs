@@ -21,7 +21,11 @@ const LIMITS: (usize, usize) = (64 * 1024, 100);
 
 /// One origin of a client.
 #[derive(Clone)]
-pub struct Door(Arc<Site>);
+pub struct Door {
+    site: Arc<Site>,
+    /// One that is dropped closes what its door leads to.
+    _client: Client,
+}
 
 impl Door {
     /// The origin that this request goes to.
@@ -29,7 +33,8 @@ impl Door {
     /// # Errors
     /// As [`Client::send`].
     pub fn of(client: &Client, request: &Request) -> Result<Door> {
-        Ok(Door(client.0.core()?.pool.site(request.scheme(), request.authority())?))
+        let site = client.0.core()?.pool.site(request.scheme(), request.authority())?;
+        Ok(Door { site, _client: client.clone() })
     }
 
     /// Takes a connection, a new one where none is idle, and gives it back unused.
@@ -37,14 +42,14 @@ impl Door {
     /// # Errors
     /// As [`Client::send`].
     pub fn lease_and_end(&self) -> Result<()> {
-        let leased = drive::block_on(self.0.lease(true, Instant::now(), Instant::now() + LONGEST, LONGEST))?;
+        let leased = drive::block_on(self.site.lease(true, Instant::now(), Instant::now() + LONGEST, LONGEST))?;
         leased.end(Instant::now());
         Ok(())
     }
 
     /// The head as it is sent to this origin.
     pub fn write_head(&self, request: &Request, wire: &mut Vec<u8>) {
-        request.write_head(&self.0.own, false, wire);
+        request.write_head(&self.site.own, false, wire);
     }
 }
 
